@@ -1,0 +1,77 @@
+"""Every exception of the package, and the exit code that each gives a command.
+
+    CompressError                  exit code 2
+    ├── InputError                 a file, an argument or an environment that cannot be used
+    │   ├── RecipeError            a recipe that is not valid: file, line, field, value, what is allowed
+    │   ├── WeightsError           weights with a wrong digest, name, shape, type or value
+    │   ├── ImageError             an image that cannot be decoded
+    │   └── MissingDependency      an optional package that a command needs and that is not installed
+    ├── ArtifactError              a .sqz file that is not accepted
+    │   ├── CorruptArtifact        damaged, truncated, or not a .sqz file at all
+    │   │   └── CorruptStream      a coded stream that does not decode to what its header declares
+    │   ├── UnsupportedVersion     written by a newer format version
+    │   └── LimitExceeded          declares more than the limits allow; refused before memory is taken
+    ├── RunFolderError             a run folder that cannot be written, or that belongs to another recipe
+    └── TrainingDiverged           a loss or a weight became NaN or infinite
+    TargetMissed (CompressError)   exit code 1: the run is complete, the file is kept, the target was missed
+
+Codes: 0 done; 1 judged and missed; 2 bad input, bad usage, or could not judge; 130 interrupted.
+"""
+
+
+class CompressError(Exception):
+    """Base of every error that a user can act on. The message says where, which thing, what it is, what was allowed."""
+
+    exit_code = 2
+
+
+class InputError(CompressError):
+    pass
+
+
+class RecipeError(InputError):
+    pass
+
+
+class WeightsError(InputError):
+    pass
+
+
+class ImageError(InputError):
+    pass
+
+
+class MissingDependency(InputError):
+    pass
+
+
+class ArtifactError(CompressError):
+    pass
+
+
+class CorruptArtifact(ArtifactError):
+    pass
+
+
+class CorruptStream(CorruptArtifact):
+    pass
+
+
+class UnsupportedVersion(ArtifactError):
+    pass
+
+
+class LimitExceeded(ArtifactError):
+    pass
+
+
+class RunFolderError(CompressError):
+    pass
+
+
+class TrainingDiverged(CompressError):
+    pass
+
+
+class TargetMissed(CompressError):
+    exit_code = 1
