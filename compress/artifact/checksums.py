@@ -1,0 +1,25 @@
+"""CRC-32C (Castagnoli: polynomial 0x1EDC6F41 reflected, initial value and final xor 0xFFFFFFFF) and SHA-256."""
+
+import hashlib
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+
+with warnings.catch_warnings():
+    # where the wheel has no compiled code it warns, and is slow but right
+    warnings.simplefilter("ignore", RuntimeWarning)
+    import google_crc32c
+
+
+def crc32c(data: bytes) -> int:
+    return int(google_crc32c.value(data))
+
+
+def indices_crc32c(indices: npt.NDArray[np.int32]) -> int:
+    """Of a layer's decoded integers: int32, little-endian, C order."""
+    return crc32c(np.ascontiguousarray(indices, "<i4").tobytes())
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
