@@ -1,0 +1,48 @@
+"""Random crops of photographs, and the changes made to a batch of them, for tuning by distillation.
+
+No label is needed: whatever a crop shows after the change, the uncompressed net's output on that very crop is the target.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+MIN_AREA, MAX_ASPECT = 0.05, 1.5  # of a crop: share of the photograph's area, and width over height at most
+MIN_SIDE = 40  # pixels; below that a crop is only blur
+JITTER = 0.4  # brightness, contrast and saturation are scaled by 1 - JITTER to 1 + JITTER
+CUTMIX_PROBABILITY, CUTMIX_SIDES = 0.5, (0.2, 0.7)  # of a batch; side of the pasted square over the crop's
+
+
+def random_crop(image: Image.Image, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A random part of a photograph, log-uniform in area and aspect, as (size, size, 3) uint8."""
+    area = image.width * image.height * math.exp(rng.uniform(math.log(MIN_AREA), 0.0))
+    aspect = math.exp(rng.uniform(-math.log(MAX_ASPECT), math.log(MAX_ASPECT)))
+    width = min(float(image.width), max(MIN_SIDE, math.sqrt(area * aspect)))
+    height = min(float(image.height), max(MIN_SIDE, math.sqrt(area / aspect)))
+    left, top = rng.uniform(0, image.width - width), rng.uniform(0, image.height - height)
+    box = (left, top, left + width, top + height)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
+
+
+def change_batch(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Mirror, colour jitter and CutMix (Yun et al. 2019) of a (b, c, h, w) batch in 0..1."""
+    n, _, height, width = x.shape
+    mirrored = torch.from_numpy(rng.random(n) < 0.5)
+    x[mirrored] = x[mirrored].flip(3)
+    saturation, contrast, brightness = torch.from_numpy(rng.uniform(1 - JITTER, 1 + JITTER, (3, n, 1, 1, 1)).astype(np.float32))
+    grey = x.mean(1, keepdim=True)
+    x = grey + (x - grey) * saturation
+    level = x.mean((1, 2, 3), keepdim=True)
+    x = ((level + (x - level) * contrast) * brightness).clamp_(0, 1)
+    if rng.random() < CUTMIX_PROBABILITY:
+        other = x[torch.from_numpy(rng.permutation(n))]
+        share = rng.uniform(*CUTMIX_SIDES)
+        rows, columns = int(height * share), int(width * share)
+        top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
+        x[:, :, top : top + rows, left : left + columns] = other[:, :, top : top + rows, left : left + columns]
+    return x

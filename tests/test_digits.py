@@ -1,0 +1,46 @@
+from itertools import islice
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+
+from compress.data import digits, sets
+
+
+def test_training_and_measuring_images_are_a_split_of_the_whole_set():
+    train_pixels, train_labels, test_pixels, test_labels = digits._split()
+    assert (len(train_pixels), len(test_pixels)) == (1437, 360)
+    assert train_pixels.shape[1:] == (8, 8, 1) and train_pixels.dtype == torch.uint8
+    loaded = load_digits()
+    whole = {(*image.ravel().astype(int), label) for image, label in zip(loaded.images, loaded.target, strict=True)}
+
+    def as_stored(pixels, labels):
+        sixteenths = np.round(pixels.numpy().reshape(len(pixels), -1) * (16 / 255)).astype(int)
+        return {(*image, label) for image, label in zip(sixteenths.tolist(), labels.tolist(), strict=True)}
+
+    train, test = as_stored(train_pixels, train_labels), as_stored(test_pixels, test_labels)
+    assert not train & test and train | test == whole
+    assert set(test_labels.tolist()) == set(range(10))
+
+
+def test_training_images_are_normalised():
+    images, labels = digits.training_images()
+    assert images.shape == (1437, 1, 8, 8) and labels.shape == (1437,) and labels.dtype == torch.int64
+    assert abs(float(images.mean())) < 0.01 and abs(float(images.std()) - 1) < 0.01
+
+
+def test_the_measuring_set_is_fixed_and_labelled():
+    first, again = sets.measuring_set("digits", digits.CONVENTION), digits.measuring_set()
+    assert first.pixels.shape == (360, 8, 8, 1) and first.labels.shape == (360,)
+    assert torch.equal(first.pixels, again.pixels) and first.digest == again.digest and len(first.digest) == 64
+    assert "held out, with labels" in first.description
+
+
+def test_batches_are_training_images_and_repeat_by_seed():
+    tuning = sets.tuning_set("digits", 128, digits.CONVENTION)
+    first, again = (torch.stack(list(islice(tuning.batches(16, 3), 2))) for _ in range(2))
+    assert first.shape == (2, 16, 1, 8, 8) and torch.equal(first, again)
+    assert not torch.equal(first[0], next(tuning.batches(16, 4)))
+    known = {image.numpy().tobytes() for image in digits.training_images()[0]}
+    assert all(image.numpy().tobytes() in known for image in first.flatten(0, 1))
+    assert tuning.digest != digits.measuring_set().digest

@@ -1,0 +1,75 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from compress.convention import InputConvention
+from compress.data.preprocess import normalise
+from compress.measure.fidelity import compare, logits, right_in_top
+
+REFERENCE = torch.tensor([[2.0, 0, 0], [0, 2, 0], [0, 0, 2], [2, 0, 0]])  # top-1: 0 1 2 0
+OUTPUTS = torch.tensor([[2.0, 0, 0], [2, 0, 0], [0, 0, 2], [0, 2, 0]])  # top-1: 0 0 2 1
+
+
+def test_agreement_by_hand():
+    fidelity = compare(OUTPUTS, REFERENCE, None)
+    assert (fidelity.n, fidelity.agreement) == (4, 0.5)
+    assert fidelity.top1 is fidelity.top5 is fidelity.top1_drop is fidelity.drop_interval is None
+
+
+def test_kl_by_hand():
+    # where they differ, the outputs are those of the reference with two classes exchanged: KL = (p - q) (log p - log q)
+    p, q = math.e**2 / (math.e**2 + 2), 1 / (math.e**2 + 2)
+    assert compare(OUTPUTS, REFERENCE, None).mean_kl == pytest.approx((0 + 2 * (p - q) * 2 + 0) / 4, rel=1e-5)
+
+
+def test_kl_is_of_the_reference_not_the_other_way_round():
+    reference, outputs = torch.tensor([[0.8, 0.2]]).log(), torch.tensor([[0.5, 0.5]]).log()
+    expected = 0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5)
+    assert compare(outputs, reference, None).mean_kl == pytest.approx(expected, rel=1e-5)
+
+
+def test_equal_outputs_lose_nothing():
+    fidelity = compare(REFERENCE, REFERENCE + 7, torch.tensor([0, 1, 2, 1]))  # a constant changes no softmax
+    assert fidelity.agreement == 1 and abs(fidelity.mean_kl) < 1e-6
+    assert (fidelity.top1, fidelity.top1_drop, fidelity.drop_interval) == (0.75, 0, 0)
+
+
+def test_the_paired_interval_by_hand():
+    labels = torch.tensor([0, 1, 2, 1])  # reference right: 1 1 1 0; outputs right: 1 0 1 1
+    fidelity = compare(OUTPUTS, REFERENCE, labels)
+    assert (fidelity.top1, fidelity.top5) == (0.75, 1.0)  # three classes: top-5 is all of them
+    lost = np.array([0, 1, 0, -1])
+    assert fidelity.top1_drop == lost.mean() == 0
+    assert fidelity.drop_interval == pytest.approx(1.959964 * lost.std(ddof=1) / 2)
+    assert fidelity.drop_interval == pytest.approx(1.959964 * math.sqrt(2 / 3) / 2)
+
+
+def test_the_sign_of_the_drop():
+    worse = compare(torch.tensor([[0.0, 1], [0, 1]]), torch.tensor([[1.0, 0], [0, 1]]), torch.tensor([0, 1]))
+    assert (worse.top1_drop, worse.top1) == (0.5, 0.5)
+
+
+def test_one_image_has_no_interval():
+    assert compare(REFERENCE[:1], REFERENCE[:1], torch.tensor([0])).drop_interval == math.inf
+
+
+def test_top_k_by_hand():
+    outputs = torch.tensor([[5.0, 4, 3, 2, 1, 0, -1]]).expand(7, 7)
+    labels = torch.arange(7)
+    assert right_in_top(outputs, labels, 1).tolist() == [True] + [False] * 6
+    assert right_in_top(outputs, labels, 5).tolist() == [True] * 5 + [False] * 2
+    assert compare(outputs, outputs, labels).top5 == pytest.approx(5 / 7)
+
+
+def test_logits_are_those_of_the_normalised_images_in_batches_of_any_size():
+    convention = InputConvention("RGB", 1.0, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), size=4, resize=4)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 3)).eval()
+    pixels = torch.randint(0, 256, (7, 4, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    expected = net(normalise(pixels, convention)).detach()
+    for batch_size in (1, 3, 64):
+        outputs = logits(net, pixels, convention, batch_size=batch_size)
+        torch.testing.assert_close(outputs, expected)
+        assert not outputs.requires_grad and outputs.dtype == torch.float32
