@@ -38,6 +38,6 @@ def run(recipe: str | Path, *, overrides: tuple[str, ...] = (), **options: Any) 
     options: as for compress.pipeline.run (runs, device, fresh, watcher). Raises CompressError.
     """
     from compress.pipeline import run as run_recipe
-    from compress.recipe import load as load_recipe
+    from compress.recipe_file import load as load_recipe
 
     return run_recipe(load_recipe(recipe, overrides), **options)

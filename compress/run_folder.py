@@ -1,0 +1,74 @@
+"""The folder of a run: a checkpoint a stage, the ledger so far, the file. What is finished there is not done again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from compress import checkpoint
+from compress.atomic import write_atomically
+from compress.errors import RunFolderError
+from compress.ledger import ledger
+from compress.recipe import Recipe
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+class Watcher(Protocol):
+    """What a run tells while it works; the command line draws it."""
+
+    def stage_started(self, stage: str) -> None: ...
+    def step(self, stage: str, step: int, steps: int, loss: float) -> None: ...
+    def stage_finished(self, row: ledger.Row, *, reused: bool) -> None: ...
+
+
+class Silent:
+    """Watches without a word."""
+
+    def stage_started(self, stage: str) -> None: ...
+    def step(self, stage: str, step: int, steps: int, loss: float) -> None: ...
+    def stage_finished(self, row: ledger.Row, *, reused: bool) -> None: ...
+
+
+class RunFolder:
+    """path: made if missing. rows: the ledger, in stage order. reused: stages that were taken as finished."""
+
+    def __init__(self, path: Path, recipe: Recipe, watcher: Watcher, *, fresh: bool = False) -> None:
+        self.path = path
+        self.rows: list[ledger.Row] = []
+        self.reused: list[str] = []
+        self._watcher = watcher
+        try:
+            if fresh and path.exists():
+                shutil.rmtree(path)
+            path.mkdir(parents=True, exist_ok=True)
+            write_atomically(path / "recipe.json", json.dumps(recipe.model_dump(mode="json"), indent=1).encode())
+        except OSError as error:
+            raise RunFolderError(f"{path}: the run folder cannot be written: {error.strerror or error}") from error
+
+    def stage(self, name: str, key: str, make: Callable[[], tuple[Arrays, ledger.Row]]) -> Arrays:
+        """The arrays of a stage: from its checkpoint where that has this key, else made, with its ledger row, and saved."""
+        self._watcher.stage_started(name)
+        saved = checkpoint.load(self.path / "stages", name, key)
+        if saved is not None and saved.facts.keys() == set(ledger.COLUMNS):  # else of a ledger with other columns
+            arrays, row = saved.arrays, ledger.Row(**saved.facts)
+            self.reused.append(name)
+        else:
+            arrays, row = make()
+            checkpoint.save(self.path / "stages", name, key, checkpoint.Checkpoint(arrays, asdict(row)))
+        self.record(row, reused=name in self.reused)
+        return arrays
+
+    def record(self, row: ledger.Row, *, reused: bool = False) -> None:
+        self.rows.append(row)
+        try:
+            ledger.write(self.path / "ledger.csv", self.rows)
+        except OSError as error:
+            raise RunFolderError(f"{self.path}: the ledger cannot be written: {error.strerror or error}") from error
+        self._watcher.stage_finished(row, reused=reused)

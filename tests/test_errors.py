@@ -1,0 +1,35 @@
+import re
+
+import pytest
+
+from compress import errors
+
+
+def classes():
+    return {name: value for name, value in vars(errors).items() if isinstance(value, type)}
+
+
+def test_the_docstring_names_every_class_and_no_other():
+    tree = errors.__doc__.partition("Codes:")[0]
+    assert set(re.findall(r"\b[A-Z]\w*[a-z][A-Z]\w+\b", tree)) == set(classes())
+
+
+def test_the_docstring_draws_the_tree():
+    """A name's indentation is its depth below Exception."""
+    depths = {m[2]: (m.start(2) - m.start(1)) // 4 for m in re.finditer(r"^(    [│├└─ ]*)(\w+)", errors.__doc__, re.MULTILINE)}
+    del depths["TargetMissed"]  # drawn apart, for its exit code
+    for name, depth in depths.items():
+        assert len(classes()[name].__mro__) - 4 == depth - 1, name  # less object, BaseException, Exception, itself
+
+
+@pytest.mark.parametrize("name", sorted(classes()))
+def test_exit_codes(name):
+    error = classes()[name]
+    assert issubclass(error, errors.CompressError)
+    assert error.exit_code == (1 if error is errors.TargetMissed else 2)
+
+
+def test_a_caller_can_catch_by_kind():
+    assert issubclass(errors.CorruptStream, errors.CorruptArtifact) and issubclass(errors.CorruptArtifact, errors.ArtifactError)
+    assert issubclass(errors.RecipeError, errors.InputError) and not issubclass(errors.ArtifactError, errors.InputError)
+    assert not issubclass(errors.CompressError, ValueError | OSError)

@@ -1,0 +1,108 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from test_ledger import row
+
+from compress.checkpoint import Checkpoint, save
+from compress.errors import RunFolderError
+from compress.ledger import ledger
+from compress.recipe_file import check
+from compress.run_folder import RunFolder, Silent
+
+RECIPE = check(
+    {
+        "name": "small",
+        "prune": {"density": 0.5, "tune": {"steps": 0, "learning_rate": 1.0}},
+        "quantize": {"bits": 4, "tune": {"steps": 0, "learning_rate": 1.0}},
+    }
+)
+
+
+class Heard(Silent):
+    def __init__(self):
+        self.heard = []
+
+    def stage_started(self, stage):
+        self.heard.append(stage)
+
+    def stage_finished(self, row, *, reused):
+        self.heard.append((row.stage, reused))
+
+
+def made(stage, value=1.0):
+    return lambda: ({"a": np.full(3, value, np.float32)}, row(stage=stage))
+
+
+def never():
+    raise AssertionError("a finished stage was made again")
+
+
+def test_a_finished_stage_is_not_made_again(tmp_path):
+    first = RunFolder(tmp_path / "runs" / "x", RECIPE, Silent())
+    first.stage("prune", "k1", made("prune"))
+    heard = Heard()
+    second = RunFolder(tmp_path / "runs" / "x", RECIPE, heard)
+    arrays = second.stage("prune", "k1", never)
+    np.testing.assert_array_equal(arrays["a"], np.ones(3, np.float32))
+    second.stage("share", "k2", made("share"))
+    assert heard.heard == ["prune", ("prune", True), "share", ("share", False)]
+    assert second.reused == ["prune"] and second.rows == [row(stage="prune"), row(stage="share")]
+    assert [r.stage for r in ledger.read(second.path / "ledger.csv")] == ["prune", "share"]
+
+
+def test_another_key_is_made_again_and_kept(tmp_path):
+    RunFolder(tmp_path, RECIPE, Silent()).stage("prune", "k1", made("prune", 1.0))
+    arrays = RunFolder(tmp_path, RECIPE, Silent()).stage("prune", "k2", made("prune", 2.0))
+    assert arrays["a"][0] == 2.0
+    again = RunFolder(tmp_path, RECIPE, Silent()).stage("prune", "k2", never)
+    assert again["a"][0] == 2.0
+
+
+def test_facts_with_other_columns_are_made_again(tmp_path):
+    """The checkpoint of a version whose ledger had a column less."""
+    facts = asdict(row(stage="prune"))
+    del facts["versions"]
+    save(tmp_path / "stages", "prune", "k1", Checkpoint({"a": np.zeros(3, np.float32)}, facts))
+    folder = RunFolder(tmp_path, RECIPE, Silent())
+    assert folder.stage("prune", "k1", made("prune", 2.0))["a"][0] == 2.0 and folder.reused == []
+
+
+def test_fresh_forgets(tmp_path):
+    RunFolder(tmp_path / "x", RECIPE, Silent()).stage("prune", "k1", made("prune", 1.0))
+    folder = RunFolder(tmp_path / "x", RECIPE, Silent(), fresh=True)
+    assert folder.stage("prune", "k1", made("prune", 3.0))["a"][0] == 3.0 and folder.reused == []
+
+
+def test_a_failed_stage_leaves_the_ones_before(tmp_path):
+    folder = RunFolder(tmp_path, RECIPE, Silent())
+    folder.stage("prune", "k1", made("prune"))
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        folder.stage("share", "k2", interrupted)
+    assert [r.stage for r in ledger.read(tmp_path / "ledger.csv")] == ["prune"]
+    RunFolder(tmp_path, RECIPE, Silent()).stage("prune", "k1", never)
+
+
+def test_the_recipe_lies_beside(tmp_path):
+    folder = RunFolder(tmp_path, RECIPE, Silent())
+    assert check(json.loads((folder.path / "recipe.json").read_text())) == RECIPE
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_file_in_the_way(tmp_path, fresh):
+    (tmp_path / "runs").touch()
+    for path in (tmp_path / "runs", tmp_path / "runs" / "x"):
+        with pytest.raises(RunFolderError, match=r"runs.*: the run folder cannot be written: "):
+            RunFolder(path, RECIPE, Silent(), fresh=fresh)
+
+
+def test_a_ledger_that_cannot_be_written(tmp_path):
+    folder = RunFolder(tmp_path, RECIPE, Silent())
+    (tmp_path / "ledger.csv").mkdir()
+    with pytest.raises(RunFolderError, match="the ledger cannot be written"):
+        folder.stage("prune", "k1", made("prune"))
