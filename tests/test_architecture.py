@@ -29,6 +29,7 @@ ROOMS = (
     "checkpoint",
     "run_folder",
     "export",
+    "stages",
     "pipeline",
     "display",
     "cli",

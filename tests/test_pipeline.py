@@ -9,7 +9,7 @@ import safetensors.numpy
 import torch
 
 import compress
-from compress import checkpoint, pipeline
+from compress import checkpoint, pipeline, stages
 from compress.artifact import writer
 from compress.data import digits
 from compress.errors import CompressError, InputError, RecipeError, WeightsError
@@ -362,7 +362,7 @@ def test_small_crops_are_refused():
         {"name": "x", "data": {"crop": 16}, "prune": {"density": 1.0, "tune": tune}, "quantize": {"bits": 4, "tune": tune}}
     )
     with pytest.raises(RecipeError, match=r"data.crop: images of 16 x 16 pixels, the net of `model` needs 17 x 17"):
-        pipeline.Given(recipe, torch.device("cpu")).check()
+        stages.Stages(recipe, torch.device("cpu")).check()
 
 
 def test_a_file_in_the_way(tmp_path):
@@ -373,8 +373,8 @@ def test_a_file_in_the_way(tmp_path):
 
 def test_a_bias_that_its_type_cannot_hold():
     with pytest.raises(RecipeError, match=r"encode.bias: b has a value of 100000, more than float16 holds; use float32"):
-        pipeline.raw_tensor("b", np.float32([1.0, -1e5]), np.dtype("float16"))
-    assert pipeline.raw_tensor("b", np.float32([1.0, -1e5]), np.dtype("float32")).array.dtype == np.float32
+        stages.raw_tensor("b", np.float32([1.0, -1e5]), np.dtype("float16"))
+    assert stages.raw_tensor("b", np.float32([1.0, -1e5]), np.dtype("float32")).array.dtype == np.float32
 
 
 def test_devices():
@@ -390,7 +390,7 @@ def test_a_stage_is_known_by_all_that_it_depends_on():
     """The keys that differ when one setting does: its stage's and those after it."""
 
     def keys(*overrides):
-        given = pipeline.Given(load_recipe("digits", (*SHORT, *REASSIGN, ALSO_FIXED, *overrides)), torch.device("cpu"))
+        given = stages.Stages(load_recipe("digits", (*SHORT, *REASSIGN, ALSO_FIXED, *overrides)), torch.device("cpu"))
         return given.stage_keys()
 
     plain = keys()
@@ -414,7 +414,7 @@ def test_a_stage_is_known_by_all_that_it_depends_on():
 
 def test_a_checkpoint_gives_back_the_stage(short):
     """What a stage hands on is what the next run reads: values, types, shapes and order."""
-    given = pipeline.Given(load_recipe("digits", SHORT), torch.device("cpu"))
+    given = stages.Stages(load_recipe("digits", SHORT), torch.device("cpu"))
     loaded = checkpoint.load(short.folder / "stages", "baseline", given.stage_keys()["baseline"])
     assert list(loaded.arrays) == list(given.net.state_dict())
-    assert pipeline.tensors_sha256(loaded.arrays) == short.rows[0].teacher_sha256
+    assert stages.tensors_sha256(loaded.arrays) == short.rows[0].teacher_sha256

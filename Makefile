@@ -1,0 +1,51 @@
+# squeeze-compress. The targets that CI runs, under the same names. `make help` prints each target's comment.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RECIPE ?= pipelines/deep.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint format wheel smoke bench clean
+
+help: ## Show the targets.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/installed ## Make the virtual environment with the tested versions (constraints.txt).
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==$(shell sed -n 's/^torch==//p' constraints.txt) -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+run: install ## Run a recipe (RECIPE=pipelines/deep.yaml), setting everything up first.
+	$(BIN)/squeeze-compress run $(RECIPE)
+
+test: install ## Run the tests.
+	$(BIN)/python -m pytest
+
+lint: install ## Check style (ruff) and types (mypy).
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## Rewrite the code in the project's style.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: install ## Build the wheel and the source archive into dist/.
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+
+smoke: wheel ## Install the wheel in a new environment, away from the checkout, and run its commands there.
+	bash .ci/smoke dist/*.whl constraints.txt
+
+bench: install ## Measure what README states: coders, decoding, accuracy (the last needs SQUEEZE_DATA).
+	$(BIN)/python benchmarks/coders.py
+	$(BIN)/python benchmarks/decode.py artifacts/deep.sqz
+	$(BIN)/python benchmarks/accuracy.py artifacts/deep.sqz
+
+clean: ## Remove the virtual environment, builds and caches; runs/ stays.
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
