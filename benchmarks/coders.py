@@ -4,7 +4,7 @@
 
 The streams are the masks (one bit a weight), the gaps (4 bits each) and the codes of the file's shared layers. `overhead` is
 the coded bytes over the ideal length of the coder's own model (Huffman: its code lengths; range: its frequencies; stored: its
-width), without the model. zstd has no such length; it is compared with the others as they are.
+width), without the model; `over entropy` counts the model too. zstd has no ideal length.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ def row(name: str, coder_name: str, parts: list[np.ndarray], alphabets: list[int
         size += len(coder.encode(part, model))
         model_size += len(coder.pack_model(model))
         ideal += coder.ideal_bits(frequencies, model) if hasattr(coder, "ideal_bits") else float("nan")
+    over_entropy = 8 * (size + model_size) / entropy - 1
     overhead = "-" if np.isnan(ideal) else f"{8 * size / ideal - 1:.3%}"
-    print(f"{name:<8}{coder_name:<10}{n_symbols:>10,}{size:>10,}{model_size:>8,}{overhead:>11}{8 * size / entropy - 1:>13.2%}")
+    print(f"{name:<8}{coder_name:<10}{n_symbols:>10,}{size:>10,}{model_size:>8,}{overhead:>11}{over_entropy:>13.2%}")
 
 
 def entropy_bits(symbols: np.ndarray) -> float:

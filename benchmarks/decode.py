@@ -23,6 +23,7 @@ import torch
 import compress
 
 REPEATS = 41
+NO_CACHE = "no cache can be written"
 FIRST_CALL = (
     "import sys, time; start = time.perf_counter(); import compress; imported = time.perf_counter(); "
     "compress.decode(sys.argv[1]); print(imported - start, time.perf_counter() - imported)"
@@ -63,7 +64,7 @@ def first_calls(file: Path, folder: Path) -> None:
     for name, cache in (
         ("empty cache", {"NUMBA_CACHE_DIR": str(cold)}),
         ("kernels cached", {"NUMBA_CACHE_DIR": str(cold)}),
-        ("no cache can be written", {"NUMBA_CACHE_DIR": str(blocked / "x")}),
+        (NO_CACHE, {"NUMBA_CACHE_DIR": str(blocked / "x"), "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}),
     ):
         command = [sys.executable, "-c", FIRST_CALL, str(file)]
         out = subprocess.run(command, env={**os.environ, **cache}, capture_output=True, text=True, check=True).stdout

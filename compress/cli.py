@@ -44,7 +44,11 @@ class Group(click.Group):
             message = f"{error.filename or 'input/output'}: {error.strerror or error}"
             _give_up(ctx, message, InputError.exit_code)
         except Exception as error:  # a bug: it must not leave with 1, which means "judged and missed"
-            _give_up(ctx, f"internal error, please report it with --debug's traceback: {error!r}", InputError.exit_code)
+            _give_up(
+                ctx,
+                f"internal error: {error!r}; please report it with the traceback of `squeeze-compress --debug ...`",
+                InputError.exit_code,
+            )
 
 
 def _give_up(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
@@ -273,9 +277,14 @@ def ledger_show(file: Path, as_json: bool) -> None:
     show_default=True,
     help="The folder of published files and their ledger.",
 )
-def ledger_add(run_folder: Path, artifacts: Path) -> None:
+@as_json
+def ledger_add(run_folder: Path, artifacts: Path, as_json: bool) -> None:
     """Copy the file of a finished RUN folder, and its ledger rows, into artifacts/."""
     from compress.ledger.ledger import promote
 
     path, rows = promote(run_folder, artifacts)
-    click.echo(f"{path}: {path.stat().st_size:,} bytes; {len(rows)} rows in {artifacts / 'ledger.csv'}")
+    if as_json:
+        facts = {"artifact": str(path), "size_bytes": path.stat().st_size, "rows": [row.__dict__ for row in rows]}
+        click.echo(json.dumps(facts, indent=1))
+    else:
+        click.echo(f"{path}: {path.stat().st_size:,} bytes; {len(rows)} rows in {artifacts / 'ledger.csv'}")

@@ -75,7 +75,7 @@ def fold(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """The first convolution's weight (out, in, kh, kw) and bias (out,), changed to take `wanted` input. No padding allowed.
 
-    Computed in float64 and rounded once, so every machine gets the same float32.
+    Computed in float64, and rounded to float32 at the end.
     """
     if {trained.channels, wanted.channels} <= {"RGB", "BGR"}:
         order = [wanted.channels.index(channel) for channel in trained.channels]

@@ -11,7 +11,7 @@
     │   │   └── CorruptStream      a coded stream that does not decode to what its header declares
     │   ├── UnsupportedVersion     written by a newer format version
     │   └── LimitExceeded          declares more than the limits allow; refused before memory is taken
-    ├── RunFolderError             a run folder that cannot be written, or that belongs to another recipe
+    ├── RunFolderError             a run folder, or a checkpoint in it, that cannot be written
     └── TrainingDiverged           a loss or a weight became NaN or infinite
     TargetMissed (CompressError)   exit code 1: the run is complete, the file is kept, the target was missed
 

@@ -3,7 +3,7 @@
     baseline   the net's weights, imported or trained from scratch: the teacher of every stage after it
     prune      small weights removed, the others tuned with the masks held
     share      k-means on the survivors of each layer; nothing tuned yet
-    fixed      (quantize.also_fixed) centroids tuned, clusters fixed: the paper's way, for comparison
+    fixed      (quantize.also_fixed) the same clusters, kept fixed, only their centroids tuned, for comparison
     tune       the shared weights tuned as quantize.assignment says
     encode     the .sqz file, read again from the disk
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from compress import checkpoint
 from compress.atomic import write_atomically
-from compress.errors import RunFolderError
+from compress.errors import InputError, RunFolderError
 from compress.ledger import ledger
 from compress.recipe import Recipe
 
@@ -44,10 +44,13 @@ class RunFolder:
         self.rows: list[ledger.Row] = []
         self.reused: list[str] = []
         self._watcher = watcher
+        self._before: list[ledger.Row] = []  # of an earlier run: a row stays until its stage has a new one
         try:
             if fresh and path.exists():
                 shutil.rmtree(path)
             path.mkdir(parents=True, exist_ok=True)
+            if (path / "ledger.csv").exists():
+                self._before = _read_rows(path / "ledger.csv")
             write_atomically(path / "recipe.json", json.dumps(recipe.model_dump(mode="json"), indent=1).encode())
         except OSError as error:
             raise RunFolderError(f"{path}: the run folder cannot be written: {error.strerror or error}") from error
@@ -68,7 +71,15 @@ class RunFolder:
     def record(self, row: ledger.Row, *, reused: bool = False) -> None:
         self.rows.append(row)
         try:
-            ledger.write(self.path / "ledger.csv", self.rows)
+            ledger.write(self.path / "ledger.csv", ledger.merge(self._before, self.rows))
         except OSError as error:
             raise RunFolderError(f"{self.path}: the ledger cannot be written: {error.strerror or error}") from error
         self._watcher.stage_finished(row, reused=reused)
+
+
+def _read_rows(path: Path) -> list[ledger.Row]:
+    """The rows of an earlier run; none where its ledger is damaged or of other columns: every stage writes its row again."""
+    try:
+        return ledger.read(path)
+    except InputError:
+        return []

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import compress
 from compress.artifact import reader, writer
+from compress.artifact.layout import FORMAT_VERSION
 from compress.checkpoint import key_of
 from compress.convention import TORCHVISION, InputConvention
 from compress.data import digits
@@ -52,6 +53,7 @@ class Stages:
         self.bits = {f"{k}.weight": v for k, v in per_layer(recipe.quantize.bits, self.layers, field="quantize.bits").items()}
         rate_weights = per_layer(recipe.quantize.rate_weight, self.layers, field="quantize.rate_weight")
         self.rate_weights = {f"{k}.weight": v for k, v in rate_weights.items()}
+        self.teacher_sha256 = ""
         self.tuning: TuningSet = tuning_set(recipe.data.tune, recipe.data.crop, self.convention)
         self.measuring: MeasuringSet = measuring_set(recipe.data.test, self.convention)
 
@@ -96,11 +98,13 @@ class Stages:
 
     def adopt_teacher(self, tensors: Arrays) -> None:
         """The uncompressed net: what later stages are tuned towards and every stage is compared with."""
+        sha256 = tensors_sha256(tensors)
+        if self.teacher_sha256 == sha256:
+            return
+        self.teacher_sha256 = sha256
         self.teacher = SqueezeNet(self.recipe.model)
         self.teacher.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in tensors.items()})
         self.teacher.eval().requires_grad_(False).to(self.device)
-        self.teacher_sha256 = tensors_sha256(tensors)
-        self.__dict__.pop("reference", None)
 
     @cached_property
     def reference(self) -> Tensor:
@@ -162,7 +166,8 @@ class Stages:
 
     def tune_fixed(self, shared: Arrays, tune: Tune, on_step: OnStep) -> Arrays:
         start = Shared(shared_layers(shared), self.tensors(shared))
-        return shared_arrays(tune_fixed(self.net, self.teacher, start, tune, self.batches("tune", tune), on_step))
+        field = "quantize.tune" if self.recipe.quantize.assignment == "fixed" else "quantize.also_fixed"
+        return shared_arrays(tune_fixed(self.net, self.teacher, start, tune, self.batches("tune", tune), on_step, field=field))
 
     def tune(self, pruned: Arrays, shared: Arrays, on_step: OnStep) -> Arrays:
         settings = self.recipe.quantize
@@ -199,6 +204,7 @@ class Stages:
         return {
             "architecture": {"name": "squeezenet"} | self.recipe.model.compact(),
             "classes": self.recipe.classes,
+            "format": FORMAT_VERSION,
             "encoder": f"squeeze-compress {compress.__version__}",
             "input": self.convention.to_metadata(),
             "parent_sha256": self.teacher_sha256,
@@ -214,6 +220,14 @@ class Stages:
         encode = self.recipe.encode
         data = writer.to_bytes(self.layers_of(arrays), self.metadata(), coder=encode.coder, positions=encode.positions)
         return arrays, self.row(stage, reader.read_bytes(data, name=stage), seconds)
+
+    def tuned_on(self, stage: str) -> str:
+        """The images that a stage's tensors were trained or tuned on; empty where nothing was."""
+        steps = {"prune": self.recipe.prune.tune.steps, "tune": self.recipe.quantize.tune.steps}
+        steps["fixed"] = self.recipe.quantize.also_fixed.steps if self.recipe.quantize.also_fixed else 0
+        before = {"baseline": [], "prune": ["prune"], "share": ["prune"], "fixed": ["prune", "fixed"]}
+        tuned = self.recipe.train is not None or any(steps[name] for name in before.get(stage, ["prune", "tune"]))
+        return self.tuning.description if tuned else ""
 
     def row(self, stage: str, stored: reader.Artifact, seconds: float, *, is_file: bool = False) -> ledger.Row:
         """The ledger row of a stage, measured on what the container gave back."""
@@ -237,7 +251,7 @@ class Stages:
             test_set=self.measuring.description,
             test_set_sha256=self.measuring.digest,
             n=fidelity.n,
-            tuned_on="" if stage == "baseline" and not self.recipe.train else self.tuning.description,
+            tuned_on=self.tuned_on(stage),
             recipe_sha256=self.recipe.digest(),
             artifact_sha256=stored.sha256 if is_file else None,
             teacher_sha256=self.teacher_sha256,

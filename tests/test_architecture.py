@@ -93,7 +93,7 @@ def test_every_module_is_in_a_room():
 @pytest.mark.parametrize("name", [name for name in MODULES if name])
 def test_a_room_imports_only_from_rooms_above(name):
     allowed = {*ROOMS[: ROOMS.index(room(name)) + 1]}
-    if room(name) in ("pipeline", "cli"):
+    if room(name) in ("stages", "cli"):
         allowed.add("")  # the version; compress.run
     assert {room(module) for module in ours(imports(name, everywhere=True))} <= allowed
 
@@ -137,5 +137,5 @@ def test_this_test_sees_imports():
     """A guard on the guard: known edges are found, at module level and inside functions."""
     assert "data.bundled" in ours(imports("data.sets", everywhere=True)) - ours(imports("data.sets", everywhere=False))
     assert "torch" in imports("export.tensors", everywhere=True) - imports("export.tensors", everywhere=False)
-    assert {"artifact.reader", "artifact.writer", "export.load"} <= ours(imports("pipeline", everywhere=False))
-    assert "" in ours(imports("pipeline", everywhere=False))
+    assert {"artifact.reader", "artifact.writer", "export.load"} <= ours(imports("stages", everywhere=False))
+    assert "" in ours(imports("stages", everywhere=False))

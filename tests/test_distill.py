@@ -38,7 +38,7 @@ def run(toy, latents, optimizer, steps, on_step=None, **options):
         optimizer,
         options.pop("batches", toy.batches()),
         steps=steps,
-        stage="prune",
+        field="prune.tune",
         on_step=on_step or Steps(),
         **options,
     )
@@ -108,13 +108,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_stage(toy, value)
     latents = damaged(toy)
     with torch.no_grad():
         latents["classifier.1.bias"][0] = value
-    with pytest.raises(TrainingDiverged, match=r"^prune: the loss is nan at step 0 of 5; lower prune.tune.learning_rate$"):
+    with pytest.raises(TrainingDiverged, match=r"^prune.tune: the loss is nan at step 0 of 5; lower prune.tune.learning_rate$"):
         run(toy, latents, torch.optim.Adam(latents.values(), lr=0.01), 5)
 
 
 def test_a_learning_rate_that_destroys_the_net_is_named(toy):
     latents = damaged(toy)
-    with pytest.raises(TrainingDiverged, match=r"^prune: the loss is (nan|inf) at step \d+ of 50"):
+    with pytest.raises(TrainingDiverged, match=r"^prune.tune: the loss is (nan|inf) at step \d+ of 50"):
         run(toy, latents, torch.optim.SGD(latents.values(), lr=1e30), 50)
 
 

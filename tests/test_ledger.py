@@ -167,6 +167,14 @@ def test_promote_keeps_the_rows_of_other_runs(run, tmp_path):
     assert ledger.read(artifacts / "ledger.csv") == [other, *rows]
 
 
+def test_promote_drops_the_rows_of_the_file_it_replaces(run, tmp_path):
+    artifacts = tmp_path / "artifacts"
+    artifacts.mkdir()
+    ledger.write(artifacts / "ledger.csv", [row(run_id="digits-ffffffff", artifact_sha256="0" * 64), row(run_id="deep-00000000")])
+    ledger.promote(run, artifacts)
+    assert {r.run_id for r in ledger.read(artifacts / "ledger.csv")} == {"deep-00000000", row().run_id}
+
+
 def test_promote_checks_the_digest(run, tmp_path):
     (run / "digits.sqz").write_bytes(b"a fil3")
     with pytest.raises(InputError, match=r"digits.sqz: sha256 is .*, the run's ledger says "):

@@ -52,6 +52,20 @@ def test_a_finished_stage_is_not_made_again(tmp_path):
     assert [r.stage for r in ledger.read(second.path / "ledger.csv")] == ["prune", "share"]
 
 
+def test_a_rerun_that_stops_early_leaves_the_finished_ledger(tmp_path):
+    first = RunFolder(tmp_path, RECIPE, Silent())
+    first.stage("prune", "k1", made("prune"))
+    first.record(row(stage="encode", size_bytes=7))
+    RunFolder(tmp_path, RECIPE, Silent()).stage("prune", "k1", never)  # and is interrupted
+    assert [r.stage for r in ledger.read(tmp_path / "ledger.csv")] == ["prune", "encode"]
+
+
+def test_a_ledger_that_is_damaged_is_written_anew(tmp_path):
+    (tmp_path / "ledger.csv").write_text("not a ledger")
+    RunFolder(tmp_path, RECIPE, Silent()).stage("prune", "k1", made("prune"))
+    assert [r.stage for r in ledger.read(tmp_path / "ledger.csv")] == ["prune"]
+
+
 def test_another_key_is_made_again_and_kept(tmp_path):
     RunFolder(tmp_path, RECIPE, Silent()).stage("prune", "k1", made("prune", 1.0))
     arrays = RunFolder(tmp_path, RECIPE, Silent()).stage("prune", "k2", made("prune", 2.0))

@@ -98,7 +98,7 @@ def tensors_of(shared):
 
 def fixed(toy, shared, seed=0, on_step=no_step, **tune):
     settings = Tune(**{"steps": 40, "learning_rate": 2e-3, "bias_learning_rate": 2e-3} | tune)
-    return tune_fixed(toy.net, toy.teacher, shared, settings, toy.batches(seed), on_step)
+    return tune_fixed(toy.net, toy.teacher, shared, settings, toy.batches(seed), on_step, field="quantize.also_fixed")
 
 
 def reassigned(toy, shared, rate_weight=0.0, on_step=no_step, **tune):
@@ -185,6 +185,15 @@ def test_centroids_that_leave_float16_while_tuned_are_refused_by_name(toy, share
         fixed(toy, shared, steps=1, learning_rate=1e8)
 
 
-def test_divergence_names_the_stage(toy, shared):
-    with pytest.raises(TrainingDiverged, match=r"^quantize: the loss is (nan|inf) at step \d+ of 40; lower quantize.tune.learn"):
+def test_divergence_names_the_field_to_change(toy, shared):
+    with pytest.raises(TrainingDiverged, match=r"^quantize.also_fixed: .* lower quantize.also_fixed.learning_rate$"):
         fixed(toy, shared, learning_rate=1e30)
+
+
+def test_zero_lives_in_the_mask_also_where_the_mask_would_keep_one():
+    weight = torch.tensor([0.0, 0.0, 0.1, 0.2])
+    layer = cluster(
+        "w", weight, torch.ones(4, dtype=torch.bool), 4, init="linear", max_iterations=9, dtype=np.dtype("float32"), seed=0
+    )
+    assert layer.indices.tolist() == [0, 0, 1, 2] and layer.n_nonzero == 2
+    np.testing.assert_array_equal(layer.codebook, np.float32([0.1, 0.2]))

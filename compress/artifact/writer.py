@@ -306,7 +306,7 @@ def _coded(symbols: list[Symbols], alphabet: int, coder: str, mode: PositionMode
     frequencies = sum((np.bincount(block, minlength=alphabet) for block in symbols), np.zeros(alphabet, np.int64))
     gap_counts = tuple(len(block) if mode == PositionMode.GAPS else 0 for block in symbols)
     candidates = []
-    for name in (*(PORTABLE_CODERS if coder == BEST else (coder,)), "stored"):
+    for name in PORTABLE_CODERS if coder == BEST else (coder, "stored"):
         module = codecs.coder(name)
         try:
             model = module.build_model(frequencies)

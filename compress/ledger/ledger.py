@@ -7,6 +7,7 @@ zero. Rows are keyed by (run_id, stage): writing a row again replaces it.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -23,7 +24,9 @@ class Row:
     """run_id, recipe_sha256, stage: which. parameters, nonzeros: of all tensors. bits_per_weight: size over parameters.
 
     size_bytes: what the stage takes in the container. ratio_fp32, ratio_alexnet: times smaller than the net's fp32
-    parameters and than AlexNet's. top1, top5, agreement: shares of n images of `test_set`. mean_kl: nats.
+    parameters and than AlexNet's. top1, top5, agreement: shares of n images of `test_set`. mean_kl: nats. tuned_on: empty
+    until a stage has tuned something. seconds: of the stage's own work, without measuring it. peak_memory_bytes: of the
+    process, up to then.
     """
 
     run_id: str
@@ -113,10 +116,9 @@ def merge(old: Iterable[Row], new: Iterable[Row]) -> list[Row]:
 def promote(run_folder: Path, artifacts: Path) -> tuple[Path, list[Row]]:
     """Copy a finished run's rows and its file into the artifacts folder. Returns the file's new path and the rows.
 
+    A file of that name that is there already is replaced, and the rows of the run that made it go: every row has its file.
     Raises InputError when the run is not finished, or its file is not the one that its ledger names.
     """
-    import hashlib
-
     rows = read(run_folder / "ledger.csv")
     final = next((row for row in rows if row.artifact_sha256), None)
     files = sorted(run_folder.glob("*.sqz"))
@@ -129,8 +131,10 @@ def promote(run_folder: Path, artifacts: Path) -> tuple[Path, list[Row]]:
         raise InputError(f"{files[0]}: sha256 is {digest}, the run's ledger says {final.artifact_sha256}")
     artifacts.mkdir(parents=True, exist_ok=True)
     ledger = artifacts / "ledger.csv"
-    merged = merge(read(ledger) if ledger.exists() else [], rows)
     target = artifacts / files[0].name
+    published = read(ledger) if ledger.exists() else []
+    replaced = {row.run_id for row in published if row.run_id.rpartition("-")[0] == target.stem} - {final.run_id}
+    merged = merge([row for row in published if row.run_id not in replaced], rows)
     write_atomically(target, data)
     write(ledger, merged)
     return target, rows

@@ -6,12 +6,12 @@ import platform
 import sys
 from importlib import metadata
 
-import psutil
-
 
 def peak_memory_bytes() -> int:
     """The most memory this process has had resident since it started."""
     if sys.platform == "win32":
+        import psutil
+
         return int(psutil.Process().memory_info().peak_wset)
     import resource
 

@@ -44,7 +44,7 @@ def prune_and_tune(
 
     scales = {name: float(weight.std(unbiased=False)) for name, weight in weights.items()}
     optimizer = adam(latents, scales, others, tune.learning_rate, tune.bias_learning_rate)
-    distill(net, teacher, parameters, optimizer, batches, steps=tune.steps, stage="prune", on_step=on_step)
+    distill(net, teacher, parameters, optimizer, batches, steps=tune.steps, field="prune.tune", on_step=on_step)
     with torch.no_grad():
         tuned = parameters()
     return Pruned({name: tuned[name].detach().clone() for name in tensors}, masks)

@@ -17,7 +17,7 @@ from compress.errors import RecipeError
 
 
 class _Gather(torch.autograd.Function):
-    """codebook[indices], with the gradient summed by bincount: deterministic, and fast where indexing's backward is not."""
+    """codebook[indices], its gradient summed by bincount: deterministic on the CPU, and fast where indexing's backward is not."""
 
     @staticmethod
     def forward(ctx: Any, codebook: Tensor, indices: Tensor) -> Tensor:

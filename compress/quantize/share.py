@@ -35,7 +35,8 @@ def cluster(
 
     Raises RecipeError where the dtype cannot hold a centroid.
     """
-    values, kept = weight.detach().cpu().numpy(), mask.cpu().numpy()
+    values = weight.detach().cpu().numpy()
+    kept = mask.cpu().numpy() & (values != 0)  # zero lives in the mask, also where the mask would keep one
     rng = np.random.default_rng(seed)
     centroids = kmeans(values[kept], 1 << bits, init=init, max_iterations=max_iterations, rng=rng)
     codebook = stored_codebook(name, centroids, dtype)
@@ -50,11 +51,12 @@ def cluster_by_rate(layer: SharedLayer, weight: Tensor, rate_weight: float, max_
 
 
 def tune_fixed(
-    net: nn.Module, teacher: nn.Module, shared: Shared, tune: Tune, batches: Iterator[Tensor], on_step: OnStep
+    net: nn.Module, teacher: nn.Module, shared: Shared, tune: Tune, batches: Iterator[Tensor], on_step: OnStep, *, field: str
 ) -> Shared:
-    """Tune the centroids and the other tensors; no weight changes cluster (Han et al. 2016, section 3.3). Plain SGD.
+    """Tune the centroids and the other tensors; no weight changes cluster (Han et al. 2016, section 3.3). SGD with momentum.
 
-    tune.learning_rate is absolute. Raises TrainingDiverged, and RecipeError where the dtype cannot hold a centroid.
+    tune.learning_rate is absolute. field: the recipe's section of this tuning, for errors.
+    Raises TrainingDiverged, and RecipeError where the dtype cannot hold a centroid.
     """
     device = next(net.parameters()).device
     indices = {name: torch.from_numpy(layer.indices).long().to(device) for name, layer in shared.layers.items()}
@@ -72,7 +74,7 @@ def tune_fixed(
         {"params": list(others.values()), "lr": tune.bias_learning_rate},
     ]
     optimizer = torch.optim.SGD(groups, momentum=SGD_MOMENTUM)
-    distill(net, teacher, parameters, optimizer, batches, steps=tune.steps, stage="quantize", on_step=on_step)
+    distill(net, teacher, parameters, optimizer, batches, steps=tune.steps, field=field, on_step=on_step)
     layers = {}
     for name, layer in shared.layers.items():
         assert layer.codebook is not None
@@ -118,7 +120,15 @@ def tune_reassigned(
     trained = {name: layer.latent for name, layer in sharing.items()}
     optimizer = adam(trained, scales, others, tune.learning_rate, tune.bias_learning_rate)
     distill(
-        net, teacher, parameters, optimizer, batches, steps=tune.steps, stage="quantize", on_step=on_step, after_step=after_step
+        net,
+        teacher,
+        parameters,
+        optimizer,
+        batches,
+        steps=tune.steps,
+        field="quantize.tune",
+        on_step=on_step,
+        after_step=after_step,
     )
     layers = {name: layer.to_layer(name) for name, layer in sharing.items()}
     return Shared(layers, {name: tensor.detach() for name, tensor in others.items()})

@@ -28,7 +28,7 @@ def distill(
     batches: Iterator[Tensor],
     *,
     steps: int,
-    stage: str,
+    field: str,
     on_step: OnStep,
     after_step: Callable[[int], None] = lambda step: None,
 ) -> None:
@@ -36,7 +36,7 @@ def distill(
 
     net, teacher: in eval mode, on one device. parameters: makes the tensors that `net` computes with. optimizer: over what
     `parameters` reads; its learning rates fall to 0 along a cosine. after_step: called with the number of steps done.
-    Raises TrainingDiverged, naming the stage, when the loss is not finite.
+    Raises TrainingDiverged, naming `field` (the recipe's section of this tuning), when the loss is not finite.
     """
     device = next(teacher.parameters()).device
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: 0.5 * (1 + math.cos(math.pi * i / max(1, steps))))
@@ -48,7 +48,7 @@ def distill(
         loss = F.kl_div(log_p, target, reduction="batchmean", log_target=True)
         if not math.isfinite(loss.item()):
             problem = f"the loss is {loss.item()} at step {step} of {steps}"
-            raise TrainingDiverged(f"{stage}: {problem}; lower {stage}.tune.learning_rate")
+            raise TrainingDiverged(f"{field}: {problem}; lower {field}.learning_rate")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
