@@ -34,7 +34,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", type=Path, default=Path("artifacts/deep.sqz"))
     file = parser.parse_args().file
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         fp32 = Path(folder) / "fp32.pt"
         torch.save(compress.load(file).state_dict(), fp32)

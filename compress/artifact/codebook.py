@@ -18,6 +18,7 @@ from compress.errors import CorruptArtifact
 
 MAX_ORDER = 15
 MAX_KEY = (1 << 16) - 1
+LONGEST_CODE = 33  # bits: 16 zeros, and m of 17
 
 
 def keys_of(codebook: npt.NDArray[np.float16]) -> npt.NDArray[np.int64]:
@@ -56,13 +57,16 @@ def unpack(data: bytes, offset: int, n_centroids: int) -> tuple[npt.NDArray[np.f
         raise CorruptArtifact(f"codebook: Golomb order {order}, at most {MAX_ORDER} is allowed")
     keys, at = [key], 8 * (offset + 3)  # at: in bits
     for _ in range(n_centroids - 1):
-        n_zeros = 0
-        while not _bits(data, at, 1):
-            n_zeros, at = n_zeros + 1, at + 1
-            if n_zeros + order > 16:  # then d >= 2^17 - 2^15
-                raise CorruptArtifact(f"codebook: a centroid after number {len(keys)} is out of range")
-        key += _bits(data, at, n_zeros + order + 1) - (1 << order)
-        at += n_zeros + order + 1
+        window = _bits(data, at, LONGEST_CODE)
+        n_zeros = LONGEST_CODE - window.bit_length()
+        out_of_range = n_zeros + order > 16  # then d >= 2^17 - 2^15
+        size = 17 - order if out_of_range else 2 * n_zeros + order + 1
+        if at + size > 8 * len(data):
+            raise CorruptArtifact("the table ends inside a codebook")
+        if out_of_range:
+            raise CorruptArtifact(f"codebook: a centroid after number {len(keys)} is out of range")
+        key += (window >> (LONGEST_CODE - size)) - (1 << order)
+        at += size
         if key > MAX_KEY:
             raise CorruptArtifact(f"codebook: a centroid after number {len(keys)} is out of range")
         keys.append(key)
@@ -74,8 +78,6 @@ def unpack(data: bytes, offset: int, n_centroids: int) -> tuple[npt.NDArray[np.f
 
 
 def _bits(data: bytes, at: int, n_bits: int) -> int:
-    """n_bits (0 to 24) from bit `at` on, the highest first."""
+    """n_bits from bit `at` on, the highest first; zeros after the end of the data."""
     first, end = at // 8, (at + n_bits + 7) // 8
-    if end > len(data):
-        raise CorruptArtifact("the table ends inside a codebook")
-    return int.from_bytes(data[first:end], "big") >> (8 * end - at - n_bits) & ((1 << n_bits) - 1)
+    return int.from_bytes(data[first:end].ljust(end - first, b"\0"), "big") >> (8 * end - at - n_bits) & ((1 << n_bits) - 1)
