@@ -154,7 +154,8 @@ def _read_pt(data: bytes, path: Path) -> dict[str, npt.NDArray[np.float32]]:
     try:
         loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises its own and pickle's errors, by version
-        raise WeightsError(f"{path}: not a state dict that weights_only accepts: {str(error).splitlines()[0]}") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)  # an EOFError says nothing
+        raise WeightsError(f"{path}: not a state dict that weights_only accepts: {reason}") from error
     if not isinstance(loaded, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in loaded.values()):
         raise WeightsError(f"{path}: expected a state dict of tensors, got {type(loaded).__name__}")
     return {str(name): _float32(str(name), tensor, path) for name, tensor in loaded.items()}
