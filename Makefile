@@ -41,10 +41,11 @@ wheel: install ## Build the wheel and the source archive into dist/.
 smoke: wheel ## Install the wheel in a new environment, away from the checkout, and run its commands there.
 	bash .ci/smoke dist/*.whl constraints.txt
 
-bench: install ## Measure what README states: coders, decoding, accuracy (the last needs SQUEEZE_DATA).
+bench: install ## Measure what README states: coders, k-means, decoding, accuracy (the last needs SQUEEZE_DATA).
 	$(BIN)/python benchmarks/coders.py
+	$(BIN)/python benchmarks/kmeans.py
 	$(BIN)/python benchmarks/decode.py artifacts/deep.sqz
-	$(BIN)/python benchmarks/accuracy.py artifacts/deep.sqz
+	$(BIN)/python benchmarks/accuracy.py artifacts/deep.sqz artifacts/deep-imagenet.sqz
 
 clean: ## Remove the virtual environment, builds and caches; runs/ stays.
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

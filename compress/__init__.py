@@ -8,12 +8,12 @@ compress.run("deep")        a recipe, from start to file
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from compress.artifact.reader import read as read
     from compress.artifact.tensors import decode as decode
     from compress.export.load import load as load
@@ -32,12 +32,17 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'compress' has no attribute {name!r}")
 
 
-def run(recipe: str | Path, *, overrides: tuple[str, ...] = (), **options: Any) -> RunResult:
-    """Run a recipe: a path, or the bare name of one that ships in the package. overrides: "field=value" strings.
+def run(recipe: str | Path | Mapping[str, Any], *, overrides: tuple[str, ...] = (), **options: Any) -> RunResult:
+    """Run a recipe: a path, the bare name of one that ships in the package, or its fields as a mapping.
 
-    options: as for compress.pipeline.run (runs, device, fresh, watcher). Raises CompressError.
+    overrides: "field=value" strings that change a recipe from a file. options: as for compress.pipeline.run (runs, device,
+    fresh, allow_overlap, watcher). Raises CompressError.
     """
+    from compress import recipe_file
     from compress.pipeline import run as run_recipe
-    from compress.recipe_file import load as load_recipe
 
-    return run_recipe(load_recipe(recipe, overrides), **options)
+    if isinstance(recipe, Mapping):
+        if overrides:
+            raise ValueError("overrides change a recipe from a file; change the mapping itself")
+        return run_recipe(recipe_file.check(recipe), **options)
+    return run_recipe(recipe_file.load(recipe, overrides), **options)

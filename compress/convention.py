@@ -24,7 +24,8 @@ class InputConvention:
     """Pixels p in 0..1 become (p * scale - mean) / std per channel, in the order of `channels`.
 
     channels: "RGB", "BGR" or "L" (grey). size: side of the square crop, pixels. resize: the short side before the centre
-    crop, pixels. mean and std have one value a channel, in that order.
+    crop, pixels. mean and std have one value a channel, in that order. first_layer: of a net that was trained on other input
+    than torchvision's and can take torchvision's, the module (a convolution) that this folds into; None: it stays as it is.
     """
 
     channels: str
@@ -33,6 +34,7 @@ class InputConvention:
     std: tuple[float, ...]
     size: int
     resize: int
+    first_layer: str | None = None
 
     def __post_init__(self) -> None:
         n_channels = len(self.channels)
@@ -43,12 +45,15 @@ class InputConvention:
         numbers = np.array([self.scale, *self.mean, *self.std], np.float64)
         if not np.isfinite(numbers).all() or self.scale <= 0 or min(self.std) <= 0:
             raise ValueError("scale and std must be positive, and all numbers finite")
+        if not isinstance(self.first_layer, str | None):
+            raise ValueError(f"first_layer must name a module, got {self.first_layer!r}")
         if not 1 <= self.size <= self.resize <= MAX_SIDE:
             raise ValueError(f"need 1 <= size <= resize <= {MAX_SIDE}, got size {self.size}, resize {self.resize}")
 
     def to_metadata(self) -> dict[str, Any]:
-        """As the `input` object of a file's metadata; a net that takes foreign input names its `first_layer` beside it."""
-        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        """As the `input` object of a file's metadata."""
+        fields = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        return {name: value for name, value in fields.items() if value is not None}
 
     @classmethod
     def from_metadata(cls, fields: Mapping[str, Any], source: str) -> InputConvention:
@@ -61,6 +66,7 @@ class InputConvention:
                 std=tuple(float(x) for x in fields["std"]),
                 size=int(fields["size"]),
                 resize=int(fields["resize"]),
+                first_layer=fields.get("first_layer"),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise CorruptArtifact(f"{source}: metadata.input is not an input convention: {error!r}") from error

@@ -6,7 +6,9 @@
     fixed      (quantize.also_fixed) the same clusters, kept fixed, only their centroids tuned, for comparison
     tune       the shared weights tuned as quantize.assignment says
     encode     the .sqz file, read again from the disk
+    report X   the same file on set X of data.report, which nothing before has seen
 
+Without a `prune` or a `quantize` section their stages are left out.
 Every row is measured on what the container's reader gives back for that stage, never on the model in memory.
 """
 
@@ -41,16 +43,23 @@ class RunResult:
 
 
 def run(
-    recipe: Recipe, *, runs: Path = Path("runs"), device: str = "auto", fresh: bool = False, watcher: Watcher | None = None
+    recipe: Recipe,
+    *,
+    runs: Path = Path("runs"),
+    device: str = "auto",
+    fresh: bool = False,
+    allow_overlap: bool = False,
+    watcher: Watcher | None = None,
 ) -> RunResult:
     """Run a recipe in `runs`/<name>-<digest>, going on after the last stage that is finished with the same recipe and inputs.
 
-    device: "auto", "cpu", "cuda" or "mps". fresh: forget what is finished. Raises CompressError; a missed target raises
-    nothing (see RunResult.margin_bytes).
+    device: "auto", "cpu", "cuda" or "mps". fresh: forget what is finished. allow_overlap: go on where pictures are both tuned
+    and measured on; the ledger has their number. Raises CompressError; a missed target raises nothing (see
+    RunResult.margin_bytes).
     """
     watcher = watcher or Silent()
-    stages = Stages(recipe, pick_device(device))
-    stages.check()
+    watcher.stage_started("inputs")
+    stages = Stages(recipe, pick_device(device), allow_overlap=allow_overlap)
     folder = RunFolder(runs / f"{recipe.name}-{recipe.digest()[:8]}", recipe, watcher, fresh=fresh)
     keys = stages.stage_keys()
 
@@ -60,16 +69,19 @@ def run(
 
         return folder.stage(name, keys[name], lambda: stages.measured(name, lambda: make(on_step)))
 
-    baseline = stage("baseline", stages.import_or_train)
-    stages.adopt_teacher(baseline)
-    pruned = stage("prune", lambda on_step: stages.prune(baseline, on_step))
-    shared = stage("share", lambda on_step: stages.share(pruned))
-    if recipe.quantize.also_fixed is not None:
-        paper = recipe.quantize.also_fixed
-        stage("fixed", lambda on_step: stages.tune_fixed(shared, paper, on_step))
-    tuned = stage("tune", lambda on_step: stages.tune(pruned, shared, on_step))
+    arrays = stage("baseline", stages.import_or_train)
+    stages.adopt_teacher(arrays)
+    if (prune := recipe.prune) is not None:
+        baseline = arrays
+        arrays = stage("prune", lambda on_step: stages.prune(prune, baseline, on_step))
+    if (quantize := recipe.quantize) is not None:
+        pruned = arrays
+        shared = stage("share", lambda on_step: stages.share(quantize, pruned))
+        if (paper := quantize.also_fixed) is not None:
+            stage("fixed", lambda on_step: stages.tune_fixed(shared, paper, on_step, field="quantize.also_fixed"))
+        arrays = stage("tune", lambda on_step: stages.tune(quantize, pruned, shared, on_step))
     watcher.stage_started("encode")
-    path = stages.encode(tuned, folder)
+    path = stages.encode(arrays, folder)
     margin = recipe.target.max_bytes - path.stat().st_size if recipe.target else None
     return RunResult(folder.path, path, tuple(folder.rows), tuple(folder.reused), margin)
 

@@ -8,21 +8,22 @@ import math
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from compress.errors import RecipeError
-from compress.recipe import EntryError, Recipe
+from compress.recipe import EntryError, FactorySpec, Recipe, Source, SqueezeNetSpec
 
 MAX_RECIPE_BYTES = 1 << 20
+KINDS_OF_MODEL = (SqueezeNetSpec.__name__, FactorySpec.__name__)  # pydantic names the kind among the fields; a user does not
 
 
 def shipped() -> dict[str, Path]:
     """The recipes that come with the package, by bare name: from the wheel, or from pipelines/ in a checkout."""
     for folder in (Path(str(resources.files("compress"))) / "recipes", Path(__file__).parent.parent / "pipelines"):
-        found = {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder.is_dir() else {}
+        found = {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)} if folder.is_dir() else {}
         if found:
             return found
     return {}
@@ -62,6 +63,17 @@ def check(fields: Mapping[str, Any], where: Mapping[tuple[str, ...], str] | None
         return Recipe.model_validate(fields)
     except ValidationError as error:
         raise RecipeError("\n".join(_describe(e, where or {}, source) for e in error.errors())) from None
+
+
+def sources(values: Iterable[str]) -> tuple[Source, ...]:
+    """The image sources of a command's --data options. Raises RecipeError for what is none."""
+    found = []
+    for value in values:
+        try:
+            found.append(Source(source=value))
+        except ValidationError:
+            raise RecipeError(f"--data {value}: must be bundled, digits, folder:PATH or shards:GLOB") from None
+    return tuple(found)
 
 
 def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
@@ -117,7 +129,7 @@ def _override(fields: dict[str, Any], where: dict[tuple[str, ...], str], overrid
 
 def _describe(error: Any, where: Mapping[tuple[str, ...], str], source: str | Path) -> str:
     """One line for one pydantic error: where, which field, what it must be, what it was."""
-    loc, value = tuple(str(part) for part in error["loc"]), error["input"]
+    loc, value = tuple(str(part) for part in error["loc"] if part not in KINDS_OF_MODEL), error["input"]
     refused = error.get("ctx", {}).get("error")
     if isinstance(refused, EntryError):
         loc, value = (*loc, str(refused.pattern)), value[refused.pattern]
@@ -125,13 +137,13 @@ def _describe(error: Any, where: Mapping[tuple[str, ...], str], source: str | Pa
     place = where.get(known, str(source))
     field = ".".join(loc) or "recipe"
     if error["type"] == "extra_forbidden":
-        allowed = _fields_at(loc[:-1])
+        allowed = _fields_at(tuple(str(part) for part in error["loc"][:-1]))
         close = difflib.get_close_matches(loc[-1], allowed, n=1)
         hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(allowed)}"
         return f"{place}: unknown field {field}; {hint}"
     if error["type"] == "missing":
         return f"{place}: {field} is missing"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should be", "must be")
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
     got = "" if isinstance(value, dict) else f", got {value!r}"
     hint = "; YAML takes 1e-3 for a word, write 1.0e-3" if error["type"] == "float_type" and _is_number(value) else ""
     return f"{place}: {field}: {message}{got}{hint}"
@@ -146,12 +158,19 @@ def _is_number(value: object) -> bool:
 
 def _fields_at(loc: tuple[str, ...]) -> list[str]:
     """The field names allowed at a place in the recipe."""
-    model: type[BaseModel] = Recipe
+    models: list[type[BaseModel]] = [Recipe]
     for part in loc:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        models = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
-        if not models:
-            return []
-        model = models[0]
-    return list(model.model_fields)
+        if part in KINDS_OF_MODEL:
+            models = [model for model in models if model.__name__ == part]
+        elif not part.isdigit():  # a place in a list is of the same kind as the list
+            models = [
+                m for model in models if part in model.model_fields for m in _models_in(model.model_fields[part].annotation)
+            ]
+    return [field for model in models for field in model.model_fields]
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    """The sections that a field's type names, inside unions, lists and Annotated."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import copy
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,115 +15,141 @@ from torch import Tensor, nn
 import compress
 from compress.artifact import reader, writer
 from compress.artifact.layout import FORMAT_VERSION
+from compress.artifact.tensors import wanted_convention
 from compress.checkpoint import key_of
-from compress.convention import TORCHVISION, InputConvention
 from compress.data import digits
+from compress.data.overlap import near_duplicates
 from compress.data.sets import MeasuringSet, TuningSet, measuring_set, tuning_set
-from compress.errors import RecipeError
+from compress.errors import InputError
 from compress.export.load import build
-from compress.layer import Layer, RawTensor, SharedLayer
+from compress.layer import Layer, SharedLayer
 from compress.ledger import ledger
 from compress.measure import cost
 from compress.measure.fidelity import compare, logits
-from compress.models import pretrained
+from compress.models.resize import resize
 from compress.models.squeezenet import SqueezeNet
+from compress.prune.channels import prune_channels
 from compress.prune.finetune import prune_and_tune
 from compress.prune.magnitude import densities
 from compress.quantize.share import Shared, cluster, cluster_by_rate, tune_fixed, tune_reassigned
-from compress.recipe import Recipe, Tune, per_layer
+from compress.recipe import Prune, Quantize, Recipe, Source, SqueezeNetSpec, Tune, per_layer
 from compress.run_folder import Arrays, RunFolder
+from compress.stage_arrays import dense, from_layers, raw_tensor, sha256, shared_layers
+from compress.subject import subject
 from compress.train.classify import train
 from compress.train.distill import OnStep
 
 STAGES = ("baseline", "prune", "share", "fixed", "tune", "encode")
 SEEDS_PER_RUN = 1000  # recipe seeds are this far apart, so that no stage of one run sees another run's crops
+UNTUNED = Tune(steps=0, learning_rate=1.0)  # what a `tune` that a recipe leaves out means
+PAIRS_SHOWN = 5
 
 
 class Stages:
-    """What every stage is given: the recipe, the device, the net to run tensors through, the image sets, the teacher."""
+    """What every stage is given: the recipe, the device, the net to run tensors through, the image sets, the teacher.
 
-    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+    Raises CompressError for whatever can be refused before anything runs: weights or images that do not fit the net, images
+    that are both tuned and measured on (unless allow_overlap).
+    """
+
+    def __init__(self, recipe: Recipe, device: torch.device, *, allow_overlap: bool = False) -> None:
         self.recipe = recipe
         self.device = device
-        self.convention: InputConvention = digits.CONVENTION if recipe.data.test == "digits" else TORCHVISION
-        self.net: nn.Module = SqueezeNet(recipe.model).eval().to(device)
-        self.layers = [name.removesuffix(".weight") for name, tensor in self.net.named_parameters() if tensor.ndim >= 2]
-        self.densities = {f"{k}.weight": v for k, v in densities(recipe.prune.density, self.layers).items()}
-        self.bits = {f"{k}.weight": v for k, v in per_layer(recipe.quantize.bits, self.layers, field="quantize.bits").items()}
-        rate_weights = per_layer(recipe.quantize.rate_weight, self.layers, field="quantize.rate_weight")
-        self.rate_weights = {f"{k}.weight": v for k, v in rate_weights.items()}
+        self.subject = subject(recipe)
+        self.net: nn.Module = self.subject.net.to(device)
+        weights = self.subject.roles.compressible
+        layers = {name.removesuffix(".weight"): name for name in weights}
+        prune, quantize = recipe.prune, recipe.quantize
+        self.densities = {layers[k]: v for k, v in densities(prune.density if prune else 1.0, layers).items()}
+        bits = per_layer(quantize.bits if quantize else 1, layers, field="quantize.bits")
+        self.bits = {layers[k]: v for k, v in bits.items()}
+        rate_weights = per_layer(quantize.rate_weight if quantize else 0.0, layers, field="quantize.rate_weight")
+        self.rate_weights = {layers[k]: v for k, v in rate_weights.items()}
+        self.held = {*self.subject.roles.uncompressed, *self.subject.roles.buffers}  # what no tuning moves
+        self.model = None if isinstance(recipe.model, SqueezeNetSpec) else lambda: copy.deepcopy(self.subject.net).cpu()
         self.teacher_sha256 = ""
-        self.tuning: TuningSet = tuning_set(recipe.data.tune, recipe.data.crop, self.convention)
-        self.measuring: MeasuringSet = measuring_set(recipe.data.test, self.convention)
+        self.references: dict[str, Tensor] = {}  # the teacher's logits, by a measuring set's digest
+        self.tuning: TuningSet = tuning_set(recipe.data.tune, recipe.data.crop, recipe.data.min_area, self.subject.convention)
+        self.measuring = self.measuring_set(recipe.data.test, "data.test")
+        self.reported = [self.measuring_set((source,), f"data.report.{i}") for i, source in enumerate(recipe.data.report or ())]
+        self.overlaps = self.check_overlap(allow=allow_overlap)
 
-    def check(self) -> None:
-        """Refuse what can be refused before anything runs: weights or images that do not fit the net."""
-        if self.recipe.model.in_channels != len(self.convention.channels):
-            raise RecipeError(
-                f"model.in_channels is {self.recipe.model.in_channels}, data.test: {self.recipe.data.test} has "
-                f"{len(self.convention.channels)}"
-            )
-        smallest = self.recipe.model.smallest_side
-        crop = self.recipe.data.crop if self.recipe.data.tune == "bundled" else self.convention.size
-        for field, side in (("data.test", self.convention.size), ("data.crop", crop)):
-            if side < smallest:
-                raise RecipeError(f"{field}: images of {side} x {side} pixels, the net of `model` needs {smallest} x {smallest}")
-        if not self.recipe.train:
-            self.weights  # noqa: B018  read and checked here, kept for the baseline stage
+    def measuring_set(self, sources: tuple[Source, ...], field: str) -> MeasuringSet:
+        names = self.recipe.classes if isinstance(self.recipe.classes, list) else None
+        return measuring_set(sources, wanted_convention(self.subject.convention), names, self.subject.n_classes, field=field)
 
-    @cached_property
-    def weights(self) -> pretrained.Pretrained:
-        expected = {name: tuple(tensor.shape) for name, tensor in self.net.state_dict().items()}
-        return pretrained.load(self.recipe.weights, expected, self.recipe.weights_sha256)
+    def check_overlap(self, *, allow: bool) -> dict[str, int]:
+        """Pictures of the tuning set that are in each measuring set too, by its digest. Raises InputError, naming the pairs."""
+        found = {}
+        for measuring in [self.measuring, *self.reported]:
+            if self.tuning.fingerprints is None or measuring.fingerprints is None:
+                continue
+            pairs = near_duplicates(self.tuning.fingerprints, measuring.fingerprints)
+            found[measuring.digest] = len(pairs)
+            if pairs and not allow:
+                shown = [f"  {p.tuned}  and  {p.measured}  (correlation {p.correlation:.3f})" for p in pairs[:PAIRS_SHOWN]]
+                more = [f"  and {len(pairs) - PAIRS_SHOWN} more"] if len(pairs) > PAIRS_SHOWN else []
+                first = (
+                    f"{len(pairs)} pictures are tuned on and measured on ({measuring.name}); --allow-overlap goes on all the same"
+                )
+                raise InputError("\n".join([first, *shown, *more]))
+        return found
 
     def stage_keys(self) -> dict[str, str]:
         """For each stage, the digest of all that its result depends on: its settings, and the key of the stage before."""
         r = self.recipe.model_dump(mode="json")
-        start = [cost.versions(), r["seed"], str(self.device), self.tuning.digest, self.measuring.digest, r["data"]]
-        weights = r["train"] or self.weights.sha256
-        keys = {"baseline": key_of(start, r["model"], r["classes"], weights)}
+        data = [r["data"]["crop"], self.tuning.digest, self.measuring.digest]
+        start = [cost.versions(), r["seed"], str(self.device), data, r["input"]]
+        keys = {"baseline": key_of(start, r["model"], r["classes"], r["train"] or self.subject.sha256, self.subject.code_sha256)}
         keys["prune"] = key_of(keys["baseline"], r["prune"])
-        keys["share"] = key_of(
-            keys["prune"],
-            r["quantize"]["bits"],
-            r["quantize"]["init"],
-            r["quantize"]["max_iterations"],
-            r["quantize"]["rate_weight"],
-            r["encode"],
-        )
-        keys["fixed"] = key_of(keys["share"], "fixed", r["quantize"]["also_fixed"])
-        keys["tune"] = key_of(keys["share"], r["quantize"])
+        if r["quantize"] is not None:
+            clusters = [r["quantize"][name] for name in ("bits", "kmeans", "init", "max_iterations", "rate_weight")]
+            keys["share"] = key_of(keys["prune"], clusters, r["encode"])
+            keys["fixed"] = key_of(keys["share"], "fixed", r["quantize"]["also_fixed"])
+            keys["tune"] = key_of(keys["share"], r["quantize"])
         return keys
 
-    def adopt_teacher(self, tensors: Arrays) -> None:
+    def adopt_teacher(self, arrays: Arrays) -> None:
         """The uncompressed net: what later stages are tuned towards and every stage is compared with."""
-        sha256 = tensors_sha256(tensors)
-        if self.teacher_sha256 == sha256:
+        tensors = dense(arrays)
+        digest = sha256(tensors)
+        if self.teacher_sha256 == digest:
             return
-        self.teacher_sha256 = sha256
-        self.teacher = SqueezeNet(self.recipe.model)
-        self.teacher.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in tensors.items()})
-        self.teacher.eval().requires_grad_(False).to(self.device)
+        self.teacher_sha256 = digest
+        self.net.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in tensors.items()})
+        self.teacher = copy.deepcopy(self.net).eval().requires_grad_(False)
 
-    @cached_property
-    def reference(self) -> Tensor:
-        """The teacher's logits on the measuring set, (n, classes)."""
-        return logits(self.teacher, self.measuring.pixels, self.convention)
+    def reference(self, measuring: MeasuringSet) -> Tensor:
+        """The teacher's logits on a measuring set, (n, classes)."""
+        if measuring.digest not in self.references:
+            self.references[measuring.digest] = logits(self.teacher, measuring.pixels, self.subject.convention)
+        return self.references[measuring.digest]
 
     def batches(self, stage: str, tune: Tune) -> Iterator[Tensor]:
         return self.tuning.batches(tune.batch_size, self.recipe.seed * SEEDS_PER_RUN + STAGES.index(stage))
 
     def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
-        """The state dict's entries among a stage's arrays, on the device."""
-        names = self.net.state_dict()
-        return {name: torch.from_numpy(arrays[name]).to(self.device) for name in names if name in arrays}
+        """The dense state dict of a stage's arrays, on the device, in the net's order."""
+        found = dense(arrays)
+        return {name: torch.from_numpy(np.array(found[name])).to(self.device) for name in self.net.state_dict()}
+
+    def net_for(self, tensors: dict[str, Tensor]) -> nn.Module:
+        """The net to run these tensors through: smaller than the teacher where channels were pruned."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        if all(tuple(tensor.shape) == shapes[name] for name, tensor in self.net.state_dict().items()):
+            return self.net
+        net = copy.deepcopy(self.net)
+        resize(net, shapes)
+        net.load_state_dict(tensors)
+        return net.eval()
 
     # --- the stages -------------------------------------------------------------------------------------------------
 
     def import_or_train(self, on_step: OnStep) -> Arrays:
         section = self.recipe.train
         if section is None:
-            return dict(self.weights.tensors)
+            return from_layers(self.subject.layers)
+        assert isinstance(self.recipe.model, SqueezeNetSpec)
         generator = torch.Generator().manual_seed(self.recipe.seed)
         torch.manual_seed(self.recipe.seed)  # dropout
         net = SqueezeNet(self.recipe.model)
@@ -142,71 +167,112 @@ class Stages:
         )
         return {name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}
 
-    def prune(self, baseline: Arrays, on_step: OnStep) -> Arrays:
-        tune = self.recipe.prune.tune
+    def prune(self, section: Prune, baseline: Arrays, on_step: OnStep) -> Arrays:
+        tensors, tune = self.tensors(baseline), section.tune or UNTUNED
+        if section.macs is not None:
+            side = wanted_convention(self.subject.convention).size
+            example = torch.zeros(1, len(self.subject.convention.channels), side, side, device=self.device)
+            tensors = dict(prune_channels(self.teacher, example, section.macs).state_dict())
         pruned = prune_and_tune(
-            self.net, self.teacher, self.tensors(baseline), self.densities, tune, self.batches("prune", tune), on_step
+            self.net_for(tensors),
+            self.teacher,
+            tensors,
+            self.densities,
+            tune,
+            self.batches("prune", tune),
+            on_step,
+            held=self.held,
         )
         masks = {f"mask:{name}": mask.cpu().numpy() for name, mask in pruned.masks.items()}
         return {**{name: tensor.cpu().numpy() for name, tensor in pruned.tensors.items()}, **masks}
 
-    def share(self, pruned: Arrays) -> Arrays:
+    def share(self, section: Quantize, pruned: Arrays) -> Arrays:
         tensors = {name: tensor.cpu() for name, tensor in self.tensors(pruned).items()}
-        layers = {name: self.cluster(name, tensors[name], torch.from_numpy(pruned[f"mask:{name}"])) for name in self.densities}
+        masks = {name: torch.from_numpy(pruned[f"mask:{name}"]) for name in self.bits if f"mask:{name}" in pruned}
+        layers = {name: self.cluster(section, name, tensors[name], masks.get(name, tensors[name] != 0)) for name in self.bits}
         return shared_arrays(Shared(layers, {name: tensor for name, tensor in tensors.items() if name not in layers}))
 
-    def cluster(self, name: str, weight: Tensor, mask: Tensor) -> SharedLayer:
-        settings, seed, dtype = self.recipe.quantize, self.recipe.seed, np.dtype(self.recipe.encode.codebook)
+    def cluster(self, section: Quantize, name: str, weight: Tensor, mask: Tensor) -> SharedLayer:
         by_rate = self.rate_weights[name] > 0
-        iterations = 0 if by_rate else settings.max_iterations  # by rate, Lloyd's algorithm starts at the initial centroids
         layer = cluster(
-            name, weight, mask, self.bits[name], init=settings.init, max_iterations=iterations, dtype=dtype, seed=seed
+            name,
+            weight,
+            mask,
+            self.bits[name],
+            method=section.kmeans,
+            init=section.init,
+            # by rate, Lloyd's algorithm starts at the initial centroids
+            max_iterations=0 if by_rate else section.max_iterations,
+            dtype=np.dtype(self.recipe.encode.codebook),
+            seed=self.recipe.seed,
         )
-        return cluster_by_rate(layer, weight, self.rate_weights[name], settings.max_iterations) if by_rate else layer
+        return cluster_by_rate(layer, weight, self.rate_weights[name], section.max_iterations) if by_rate else layer
 
-    def tune_fixed(self, shared: Arrays, tune: Tune, on_step: OnStep) -> Arrays:
-        start = Shared(shared_layers(shared), self.tensors(shared))
-        field = "quantize.tune" if self.recipe.quantize.assignment == "fixed" else "quantize.also_fixed"
-        return shared_arrays(tune_fixed(self.net, self.teacher, start, tune, self.batches("tune", tune), on_step, field=field))
-
-    def tune(self, pruned: Arrays, shared: Arrays, on_step: OnStep) -> Arrays:
-        settings = self.recipe.quantize
-        if settings.assignment == "fixed":
-            return self.tune_fixed(shared, settings.tune, on_step)
-        start = Shared(shared_layers(shared), self.tensors(shared))
-        latents = {name: tensor for name, tensor in self.tensors(pruned).items() if name in start.layers}
-        batches = self.batches("tune", settings.tune)
-        return shared_arrays(
-            tune_reassigned(
-                self.net, self.teacher, start, latents, settings.tune, batches, on_step, rate_weights=self.rate_weights
-            )
+    def tune_fixed(self, shared: Arrays, tune: Tune, on_step: OnStep, *, field: str) -> Arrays:
+        tensors = self.tensors(shared)
+        start = self.shared(shared, tensors)
+        tuned = tune_fixed(
+            self.net_for(tensors), self.teacher, start, tune, self.batches("tune", tune), on_step, field=field, held=self.held
         )
+        return shared_arrays(tuned)
 
-    def encode(self, tuned: Arrays, folder: RunFolder) -> Path:
+    def tune(self, section: Quantize, pruned: Arrays, shared: Arrays, on_step: OnStep) -> Arrays:
+        tune = section.tune or UNTUNED
+        if section.assignment == "fixed":
+            return self.tune_fixed(shared, tune, on_step, field="quantize.tune")
+        tensors, latents = self.tensors(shared), self.tensors(pruned)
+        start = self.shared(shared, tensors)
+        tuned = tune_reassigned(
+            self.net_for(tensors),
+            self.teacher,
+            start,
+            {name: latents[name] for name in start.layers},
+            tune,
+            self.batches("tune", tune),
+            on_step,
+            rate_weights=self.rate_weights,
+            held=self.held,
+        )
+        return shared_arrays(tuned)
+
+    def shared(self, arrays: Arrays, tensors: dict[str, Tensor]) -> Shared:
+        layers = shared_layers(arrays)
+        return Shared(layers, {name: tensor for name, tensor in tensors.items() if name not in layers})
+
+    def encode(self, final: Arrays, folder: RunFolder) -> Path:
         """Write the file, read it again from the disk, measure that."""
-        folder_path = folder.path / f"{self.recipe.name}.sqz"
+        path = folder.path / f"{self.recipe.name}.sqz"
         started = time.perf_counter()
         encode = self.recipe.encode
-        writer.write(folder_path, self.layers_of(tuned), self.metadata(), coder=encode.coder, positions=encode.positions)
+        writer.write(path, self.layers_of(final, as_file=True), self.metadata(), coder=encode.coder, positions=encode.positions)
         seconds = time.perf_counter() - started
-        folder.record(self.row("encode", reader.read(folder_path), seconds, is_file=True))
-        return folder_path
+        stored = reader.read(path)
+        folder.record(self.row("encode", stored, self.measuring, seconds, is_file=True))
+        for measuring in self.reported:
+            folder.record(self.row(f"report {measuring.name}", stored, measuring, 0.0, is_file=True))
+        return path
 
     # --- what a stage takes in the container, and how it does there ---------------------------------------------------
 
-    def layers_of(self, arrays: Arrays) -> list[Layer]:
-        """A stage's arrays as layers of the container, in the state dict's order."""
-        shared = shared_layers(arrays)
-        raw = np.dtype(self.recipe.encode.bias if shared else "float32")
-        return [shared[name] if name in shared else raw_tensor(name, arrays[name], raw) for name in self.net.state_dict()]
+    def layers_of(self, arrays: Arrays, *, as_file: bool) -> list[Layer]:
+        """A stage's arrays as layers of the container, in the state dict's order. as_file: with the recipe's type of biases,
+        else every tensor that is not shared is float32."""
+        shared, roles = shared_layers(arrays), self.subject.roles
+        small = {*roles.biases, *roles.batchnorm} - {*roles.buffers} if as_file else set()
+        bias, full = np.dtype(self.recipe.encode.bias), np.dtype("float32")
+        return [
+            shared[name] if name in shared else raw_tensor(name, arrays[name], bias if name in small else full)
+            for name in self.net.state_dict()
+        ]
 
     def metadata(self) -> dict[str, Any]:
+        channels = {"channels": "pruned"} if self.recipe.prune and self.recipe.prune.macs is not None else {}
         return {
-            "architecture": {"name": "squeezenet"} | self.recipe.model.compact(),
+            "architecture": self.subject.architecture | channels,
             "classes": self.recipe.classes,
             "format": FORMAT_VERSION,
             "encoder": f"squeeze-compress {compress.__version__}",
-            "input": self.convention.to_metadata(),
+            "input": self.subject.convention.to_metadata(),
             "parent_sha256": self.teacher_sha256,
             "recipe": {"name": self.recipe.name, "sha256": self.recipe.digest()},
         }
@@ -218,22 +284,29 @@ class Stages:
         if stage == "baseline":
             self.adopt_teacher(arrays)
         encode = self.recipe.encode
-        data = writer.to_bytes(self.layers_of(arrays), self.metadata(), coder=encode.coder, positions=encode.positions)
-        return arrays, self.row(stage, reader.read_bytes(data, name=stage), seconds)
+        layers = self.layers_of(arrays, as_file=stage in ("share", "fixed", "tune"))
+        data = writer.to_bytes(layers, self.metadata(), coder=encode.coder, positions=encode.positions)
+        return arrays, self.row(stage, reader.read_bytes(data, name=stage), self.measuring, seconds)
 
     def tuned_on(self, stage: str) -> str:
         """The images that a stage's tensors were trained or tuned on; empty where nothing was."""
-        steps = {"prune": self.recipe.prune.tune.steps, "tune": self.recipe.quantize.tune.steps}
-        steps["fixed"] = self.recipe.quantize.also_fixed.steps if self.recipe.quantize.also_fixed else 0
+        prune, quantize = self.recipe.prune, self.recipe.quantize
+        steps = {
+            "prune": prune.tune.steps if prune and prune.tune else 0,
+            "fixed": quantize.also_fixed.steps if quantize and quantize.also_fixed else 0,
+            "tune": quantize.tune.steps if quantize and quantize.tune else 0,
+        }
         before = {"baseline": [], "prune": ["prune"], "share": ["prune"], "fixed": ["prune", "fixed"]}
         tuned = self.recipe.train is not None or any(steps[name] for name in before.get(stage, ["prune", "tune"]))
         return self.tuning.description if tuned else ""
 
-    def row(self, stage: str, stored: reader.Artifact, seconds: float, *, is_file: bool = False) -> ledger.Row:
+    def row(
+        self, stage: str, stored: reader.Artifact, measuring: MeasuringSet, seconds: float, *, is_file: bool = False
+    ) -> ledger.Row:
         """The ledger row of a stage, measured on what the container gave back."""
-        net = build(stored, stage).to(self.device)
-        outputs = logits(net, self.measuring.pixels, self.convention)
-        fidelity = compare(outputs, self.reference, self.measuring.labels)
+        net = build(stored, stage, self.model).to(self.device)
+        outputs = logits(net, measuring.pixels, wanted_convention(self.subject.convention))
+        fidelity = compare(outputs, self.reference(measuring), measuring.labels)
         parameters = sum(layer.n_weights for layer in stored.layers.values())
         return ledger.Row(
             run_id=f"{self.recipe.name}-{self.recipe.digest()[:8]}",
@@ -242,16 +315,20 @@ class Stages:
             nonzeros=sum(layer.n_nonzero for layer in stored.layers.values()),
             bits_per_weight=8 * stored.size_bytes / parameters,
             size_bytes=stored.size_bytes,
-            ratio_fp32=4 * parameters / stored.size_bytes,
+            ratio_fp32=4 * self.n_parameters() / stored.size_bytes,
             ratio_alexnet=ledger.ALEXNET_BYTES / stored.size_bytes,
             top1=fidelity.top1,
             top5=fidelity.top5,
+            top1_drop=fidelity.top1_drop,
+            drop_interval=fidelity.drop_interval,
             agreement=fidelity.agreement,
             mean_kl=fidelity.mean_kl,
-            test_set=self.measuring.description,
-            test_set_sha256=self.measuring.digest,
+            test_set=measuring.description,
+            test_set_sha256=measuring.digest,
             n=fidelity.n,
             tuned_on=self.tuned_on(stage),
+            overlap=self.overlaps.get(measuring.digest),
+            not_compressed=", ".join(f"{name} ({kind})" for name, kind in self.subject.roles.uncompressed.items()),
             recipe_sha256=self.recipe.digest(),
             artifact_sha256=stored.sha256 if is_file else None,
             teacher_sha256=self.teacher_sha256,
@@ -262,38 +339,11 @@ class Stages:
             versions=cost.versions(),
         )
 
-
-def raw_tensor(name: str, array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> RawTensor:
-    """Raises RecipeError where the dtype cannot hold a value."""
-    with np.errstate(over="ignore"):
-        stored = array.astype(dtype)
-    if not np.isfinite(stored).all():
-        raise RecipeError(f"encode.bias: {name} has a value of {np.abs(array).max():g}, more than {dtype} holds; use float32")
-    return RawTensor(name, stored)
+    def n_parameters(self) -> int:
+        """Of the uncompressed net."""
+        return sum(tensor.numel() for tensor in self.net.state_dict().values())
 
 
 def shared_arrays(shared: Shared) -> Arrays:
-    """For a checkpoint: indices and codebooks under prefixed names, the other tensors under their own."""
-    arrays: Arrays = {name: tensor.cpu().numpy() for name, tensor in shared.others.items()}
-    for name, layer in shared.layers.items():
-        assert layer.codebook is not None
-        arrays[f"indices:{name}"], arrays[f"codebook:{name}"] = layer.indices, layer.codebook
-    return arrays
-
-
-def shared_layers(arrays: Arrays) -> dict[str, SharedLayer]:
-    """Inverse of shared_arrays for the shared layers; empty for a stage that shares nothing."""
-    names = [key.removeprefix("indices:") for key in arrays if key.startswith("indices:")]
-    return {
-        name: SharedLayer(name, arrays[f"indices:{name}"].shape, arrays[f"indices:{name}"], codebook=arrays[f"codebook:{name}"])
-        for name in names
-    }
-
-
-def tensors_sha256(tensors: Arrays) -> str:
-    """SHA-256 of a state dict: names, shapes and float32 values, in the dict's order."""
-    digest = hashlib.sha256()
-    for name, array in tensors.items():
-        digest.update(f"{name} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array, "<f4").tobytes())
-    return digest.hexdigest()
+    """For a checkpoint: the shared layers and every other tensor."""
+    return {name: tensor.cpu().numpy() for name, tensor in shared.others.items()} | from_layers(shared.layers.values())

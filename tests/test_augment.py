@@ -6,37 +6,54 @@ from PIL import Image
 from compress.data import augment
 from compress.data.augment import change_batch, random_crop
 
+MIN_AREA = 0.05
 
-def noise(width, height):
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+
+def noise(width, height, mode="RGB"):
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)).convert(mode)
 
 
 @pytest.mark.parametrize("size", [(640, 427), (45, 300), (300, 45), (20, 20), (1, 50)])
-def test_crops_are_square_whatever_the_photograph(size):
-    image, rng = noise(*size), np.random.default_rng(1)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_crops_are_square_whatever_the_photograph(size, mode):
+    image, rng = noise(*size, mode), np.random.default_rng(1)
     for _ in range(50):
-        crop = random_crop(image, 16, rng)
-        assert crop.shape == (16, 16, 3) and crop.dtype == np.uint8
+        crop = random_crop(image, 16, MIN_AREA, rng)
+        assert crop.shape == (16, 16, len(mode)) and crop.dtype == np.uint8
+
+
+def test_a_grey_crop_is_the_crop_of_the_grey_picture():
+    colour, grey = (random_crop(noise(90, 70, mode), 16, MIN_AREA, np.random.default_rng(4)) for mode in ("RGB", "L"))
+    luma = colour @ np.array([0.299, 0.587, 0.114])  # ITU-R 601
+    assert np.abs(luma - grey[:, :, 0]).max() < 2
+
+
+def test_the_whole_picture_is_a_crop_where_that_is_the_least():
+    image = Image.new("RGB", (50, 50), "red")
+    image.paste("blue", (0, 0, 25, 50))
+    crop = random_crop(image, 50, 1.0, np.random.default_rng(0))  # not square: at most MAX_ASPECT, and inside
+    assert crop[:, :, 0].min() == 0 and crop[:, :, 0].max() == 255
 
 
 def test_crops_repeat_by_seed():
     image = noise(100, 80)
-    first, again = (random_crop(image, 32, np.random.default_rng(5)) for _ in range(2))
+    first, again = (random_crop(image, 32, MIN_AREA, np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, random_crop(image, 32, np.random.default_rng(6)))
+    assert not np.array_equal(first, random_crop(image, 32, MIN_AREA, np.random.default_rng(6)))
 
 
-def test_crops_cover_a_share_of_the_photograph_between_the_limits(monkeypatch):
+@pytest.mark.parametrize("min_area", [0.05, 0.3])
+def test_crops_cover_a_share_of_the_photograph_between_the_limits(monkeypatch, min_area):
     boxes = []
     monkeypatch.setattr(Image.Image, "resize", lambda self, size, resample, box, reducing_gap: boxes.append(box) or noise(*size))
     image, rng = noise(1000, 800), np.random.default_rng(2)
     for _ in range(300):
-        random_crop(image, 8, rng)
+        random_crop(image, 8, min_area, rng)
     left, top, right, bottom = np.array(boxes).T
     width, height = right - left, bottom - top
     assert left.min() >= 0 and top.min() >= 0 and right.max() <= 1000.001 and bottom.max() <= 800.001
     share = width * height / 800_000
-    assert augment.MIN_AREA * 0.999 <= share.min() < 0.07 and share.max() > 0.8
+    assert min_area * 0.999 <= share.min() < min_area * 1.4 and share.max() > 0.8
     assert (width / height).min() >= 0.999 / augment.MAX_ASPECT and (width / height).max() <= augment.MAX_ASPECT * 1.001
 
 
@@ -50,6 +67,12 @@ def test_a_changed_batch_keeps_its_shape_and_range_and_repeats_by_seed():
         assert changed.shape == (8, 3, 10, 10) and changed.dtype == torch.float32
         assert changed.min() >= 0 and changed.max() <= 1
         assert torch.equal(changed, again)
+
+
+def test_grey_batches_are_changed_too():
+    grey = batch()[:, :1]
+    changed = change_batch(grey.clone(), np.random.default_rng(0))
+    assert changed.shape == (8, 1, 10, 10) and changed.min() >= 0 and changed.max() <= 1 and not torch.equal(changed, grey)
 
 
 def test_about_half_of_the_images_are_mirrored(monkeypatch):

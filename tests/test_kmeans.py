@@ -14,6 +14,7 @@ from compress.quantize.kmeans import (
     kmeans,
     lower_envelope,
     midpoints,
+    wcss,
 )
 
 INITS = ["linear", "density", "random"]
@@ -122,6 +123,18 @@ def test_a_value_on_a_border_belongs_to_the_smaller_centroid():
     np.testing.assert_array_equal(borders, [0.5, 2.0])
     assert assign(np.array([[0.5, 0.6], [2.0, 9.0]]), borders).tolist() == [[0, 1], [1, 2]]
     assert cluster_edges(np.array([0.5, 0.6, 2.0, 9.0]), borders).tolist() == [0, 1, 3, 4]
+
+
+def test_within_cluster_sum_of_squares_by_hand():
+    values = np.array([[0.0, 1.0, 2.0], [6.0, 8.0, 100.0]], np.float32)
+    assert wcss(values, np.array([1.0, 7.0, 100.0])) == 4.0
+    assert wcss(values, np.array([4.0])) == 16 + 9 + 4 + 4 + 16 + 96**2
+    assert wcss(values, np.unique(values).astype(np.float64)) == 0.0
+
+
+@given(VALUES, hnp.arrays(np.float64, st.integers(1, 9), elements=st.floats(-9, 9)))
+def test_within_cluster_sum_of_squares_is_to_the_nearest_centroid(values, centroids):
+    assert wcss(values, np.sort(centroids)) == pytest.approx(error(values, centroids), rel=1e-12, abs=1e-12)
 
 
 # --- with a price on bits ----------------------------------------------------------------------------------------------

@@ -22,12 +22,16 @@ def row(**changes) -> Row:
         ratio_alexnet=2942.0,
         top1=0.992,
         top5=1.0,
+        top1_drop=-0.003,
+        drop_interval=0.0054,
         agreement=0.997,
         mean_kl=0.0211,
         test_set="360 digits, held out, with labels",
         test_set_sha256="ab" * 32,
         n=360,
         tuned_on='1437 digits, "training" part',
+        overlap=None,
+        not_compressed="",
         recipe_sha256="cd" * 32,
         artifact_sha256=None,
         teacher_sha256="ef" * 32,
@@ -42,18 +46,19 @@ def row(**changes) -> Row:
 
 # the order and the names are what a committed ledger holds
 HEADER = (
-    "run_id,stage,parameters,nonzeros,bits_per_weight,size_bytes,ratio_fp32,ratio_alexnet,top1,top5,agreement,mean_kl,test_set,"
-    "test_set_sha256,n,tuned_on,recipe_sha256,artifact_sha256,teacher_sha256,seed,device,seconds,peak_memory_bytes,versions"
+    "run_id,stage,parameters,nonzeros,bits_per_weight,size_bytes,ratio_fp32,ratio_alexnet,top1,top5,top1_drop,"
+    "drop_interval,agreement,mean_kl,test_set,test_set_sha256,n,tuned_on,overlap,not_compressed,recipe_sha256,artifact_sha256,"
+    "teacher_sha256,seed,device,seconds,peak_memory_bytes,versions"
 )
 
 
 def test_known_text(tmp_path):
     path = tmp_path / "ledger.csv"
-    ledger.write(path, [row(top1=None, top5=None)])
+    ledger.write(path, [row(top1=None, top5=None, top1_drop=None, drop_interval=None)])
     assert path.read_bytes().decode() == (
         f"{HEADER}\n"
-        "digits-0123abcd,prune,30010,8890,21.75,81576,1.5,2942,,,0.997,0.0211,"
-        f'"360 digits, held out, with labels",{"ab" * 32},360,"1437 digits, ""training"" part",{"cd" * 32},,{"ef" * 32},'
+        "digits-0123abcd,prune,30010,8890,21.75,81576,1.5,2942,,,,,0.997,0.0211,"
+        f'"360 digits, held out, with labels",{"ab" * 32},360,"1437 digits, ""training"" part",,,{"cd" * 32},,{"ef" * 32},'
         "0,cpu,4.25,500000000,torch 2; numpy 2\n"
     )
 

@@ -9,7 +9,7 @@ import safetensors.numpy
 import torch
 
 import compress
-from compress import checkpoint, pipeline, stages
+from compress import checkpoint, pipeline, stage_arrays, stages
 from compress.artifact import writer
 from compress.data import digits
 from compress.errors import CompressError, InputError, RecipeError, WeightsError
@@ -138,11 +138,11 @@ def test_the_last_row_is_the_file(shipped):
 def test_the_file_does_what_the_ledger_measured(shipped):
     """Top-1, top-5, agreement and KL again, from the file and from the baseline's checkpoint alone."""
     result, _ = shipped
-    net, measuring = compress.load(result.artifact), digits.measuring_set()
+    net, (pixels, labels) = compress.load(result.artifact), digits.held_out_images()
     teacher = compress.load(result.artifact)
     teacher.load_state_dict({name: torch.from_numpy(array) for name, array in saved(result, "baseline").items()})
-    outputs, reference = (logits(each, measuring.pixels, net.preprocess.convention) for each in (net, teacher))
-    again, row = compare(outputs, reference, measuring.labels), result.rows[-1]
+    outputs, reference = (logits(each, pixels, net.preprocess.convention) for each in (net, teacher))
+    again, row = compare(outputs, reference, labels), result.rows[-1]
     assert (again.top1, again.top5, again.agreement, again.n) == (row.top1, row.top5, row.agreement, row.n)
     assert again.mean_kl == pytest.approx(row.mean_kl, rel=1e-5)
     assert net.class_names == tuple("0123456789")
@@ -343,8 +343,8 @@ def test_weights_from_a_file(short, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "error", "message"),
     [
-        (["model.in_channels=3"], RecipeError, "model.in_channels is 3, data.test: digits has 1"),
-        (["model.pool_after=[0,1,2]"], RecipeError, "images of 8 x 8 pixels, the net of `model` needs 10 x 10"),
+        (["model.in_channels=3"], RecipeError, r"model.in_channels is 3, the images have 1 \(L\)"),
+        (["model.pool_after=[0,1,2]"], RecipeError, "images of 8 x 8 pixels, the net of `model` needs sides of 10"),
         (["weights=none.safetensors", "train=null"], WeightsError, "none.safetensors: cannot be read"),
         (["prune.density={nothing: 0.5, '*': 1}"], RecipeError, "prune.density: pattern 'nothing' matches no layer"),
         (["prune.density=paper"], RecipeError, "prune.density: paper is for SqueezeNet with 8 Fire modules"),
@@ -362,8 +362,8 @@ def test_small_crops_are_refused():
     recipe = check(
         {"name": "x", "data": {"crop": 16}, "prune": {"density": 1.0, "tune": tune}, "quantize": {"bits": 4, "tune": tune}}
     )
-    with pytest.raises(RecipeError, match=r"data.crop: images of 16 x 16 pixels, the net of `model` needs 17 x 17"):
-        stages.Stages(recipe, torch.device("cpu")).check()
+    with pytest.raises(RecipeError, match=r"data.crop: images of 16 x 16 pixels, the net of `model` needs sides of 17"):
+        stages.Stages(recipe, torch.device("cpu"))
 
 
 def test_a_file_in_the_way(tmp_path):
@@ -374,8 +374,8 @@ def test_a_file_in_the_way(tmp_path):
 
 def test_a_bias_that_its_type_cannot_hold():
     with pytest.raises(RecipeError, match=r"encode.bias: b has a value of 100000, more than float16 holds; use float32"):
-        stages.raw_tensor("b", np.float32([1.0, -1e5]), np.dtype("float16"))
-    assert stages.raw_tensor("b", np.float32([1.0, -1e5]), np.dtype("float32")).array.dtype == np.float32
+        stage_arrays.raw_tensor("b", np.float32([1.0, -1e5]), np.dtype("float16"))
+    assert stage_arrays.raw_tensor("b", np.float32([1.0, -1e5]), np.dtype("float32")).array.dtype == np.float32
 
 
 def test_devices():
@@ -418,4 +418,4 @@ def test_a_checkpoint_gives_back_the_stage(short):
     given = stages.Stages(load_recipe("digits", SHORT), torch.device("cpu"))
     loaded = checkpoint.load(short.folder / "stages", "baseline", given.stage_keys()["baseline"])
     assert list(loaded.arrays) == list(given.net.state_dict())
-    assert stages.tensors_sha256(loaded.arrays) == short.rows[0].teacher_sha256
+    assert stage_arrays.sha256(loaded.arrays) == short.rows[0].teacher_sha256

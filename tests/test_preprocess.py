@@ -1,21 +1,54 @@
 import contextlib
 import io
+import struct
+import sys
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from compress.convention import CAFFE, TORCHVISION, InputConvention
-from compress.data.preprocess import Preprocess, centre_crop, normalise, open_image, to_pixels
+from compress.data.preprocess import Preprocess, centre_crop, normalise, open_bytes, open_image, to_pixels
 from compress.errors import ImageError
 
-RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
+RED, GREEN, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 0), (255, 255, 255)
+ADOBE = b"Adobe\0\x64\0\0\0\0"  # of a JPEG's APP14 segment, without its last byte: which transform was made
 
 
 def saved(tmp_path, image, name="picture.png", **options):
     image.save(tmp_path / name, **options)
     return tmp_path / name
+
+
+def png(width, colour_type, bits, row, *chunks):
+    """A PNG of one row, by hand: Pillow writes neither 16 bits a channel nor a transparent colour of 2, 4 or 16 bits."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, bits, colour_type, 0, 0, 0))
+    body = b"".join(chunk(*each) for each in chunks) + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + head + body
+
+
+def tiff(bits, row, *, photometric=1, sample_format=1, order="<"):
+    """A grey TIFF of one row of four pixels, by hand. photometric: value of black is 0 where 1. sample_format: 3 is float."""
+    offset = 8 + 2 + 12 * 10 + 4
+    shorts = {258: bits, 259: 1, 262: photometric, 277: 1, 339: sample_format}
+    longs = {256: 4, 257: 1, 273: offset, 278: 1, 279: len(row)}
+    fields = {tag: struct.pack(order + "HHIHH", tag, 3, 1, value, 0) for tag, value in shorts.items()}
+    fields |= {tag: struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in longs.items()}
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(fields))
+    return head + b"".join(data for _, data in sorted(fields.items())) + bytes(4) + row
+
+
+def colours(image):
+    assert image.mode == "RGB"
+    return [image.getpixel((x, 0)) for x in range(image.width)]
 
 
 def noise(height, width):
@@ -25,16 +58,50 @@ def noise(height, width):
 # --- opening ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("orientation", "corner"), [(1, "top left"), (3, "bottom right"), (6, "top right"), (8, "bottom left")])
-def test_a_photograph_is_turned_upright(tmp_path, orientation, corner):
-    image = Image.new("RGB", (4, 2), WHITE)
-    image.putpixel((0, 0), RED)
+STORED = np.array([[10, 20, 30], [40, 50, 60]], np.uint8)
+UPRIGHT = {  # EXIF orientation -> STORED as it is shown (EXIF 2.32, section 4.6.4: where row 0 and column 0 belong)
+    1: [[10, 20, 30], [40, 50, 60]],  # top, left
+    2: [[30, 20, 10], [60, 50, 40]],  # top, right
+    3: [[60, 50, 40], [30, 20, 10]],  # bottom, right
+    4: [[40, 50, 60], [10, 20, 30]],  # bottom, left
+    5: [[10, 40], [20, 50], [30, 60]],  # left, top
+    6: [[40, 10], [50, 20], [60, 30]],  # right, top
+    7: [[60, 30], [50, 20], [40, 10]],  # right, bottom
+    8: [[30, 60], [20, 50], [10, 40]],  # left, bottom
+}
+
+
+def turned(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    turned = open_image(saved(tmp_path, image, exif=exif))
-    assert turned.size == ((4, 2) if orientation in (1, 3) else (2, 4))
-    x, y = ("right" in corner) * (turned.width - 1), ("bottom" in corner) * (turned.height - 1)
-    assert turned.getpixel((x, y)) == RED
+    return exif
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", ["png", "tif", "webp", "jpg"])
+def test_a_photograph_is_turned_upright(tmp_path, orientation, kind):
+    side = 16  # of a dot: a whole block of JPEG, so that no colour bleeds
+    image = Image.fromarray(STORED.repeat(side, 0).repeat(side, 1)).convert("RGB")
+    options = {"webp": {"lossless": True}, "jpg": {"quality": 100}}.get(kind, {})
+    grey = np.asarray(open_image(saved(tmp_path, image, f"p.{kind}", exif=turned(orientation), **options), "L"))
+    shown = np.array(UPRIGHT[orientation])
+    assert grey.shape == (shown.shape[0] * side, shown.shape[1] * side)
+    assert np.abs(grey[side // 2 :: side, side // 2 :: side].astype(int) - shown).max() <= (1 if kind == "jpg" else 0)
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "I;16"])
+def test_pictures_of_every_depth_are_turned(tmp_path, orientation, mode):
+    image = Image.fromarray(STORED)
+    image = Image.fromarray(STORED.astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
+    assert np.asarray(open_image(saved(tmp_path, image, exif=turned(orientation)), "L")).tolist() == UPRIGHT[orientation]
+
+
+def test_a_picture_that_is_open_already_is_turned_once(tmp_path):
+    grey = InputConvention("L", 255.0, (0.0,), (1.0,), size=2, resize=2)
+    path = saved(tmp_path, Image.fromarray(STORED[:, :2]), exif=turned(6))
+    for picture in (path, Image.open(path), ImageOps.exif_transpose(Image.open(path)), open_image(path)):
+        assert Preprocess(grey)(picture).round().tolist() == [[[[40.0, 10.0], [50.0, 20.0]]]]
 
 
 def test_grey_becomes_three_equal_channels(tmp_path):
@@ -48,10 +115,73 @@ def test_colour_becomes_grey_for_a_grey_net(tmp_path):
     assert image.mode == "L" and image.getpixel((0, 0)) == 150  # 0.587 * 255
 
 
-def test_cmyk_is_converted(tmp_path):
-    image = open_image(saved(tmp_path, Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "p.jpg", quality=95))
-    red, green, blue = image.getpixel((4, 4))
-    assert image.mode == "RGB" and red > 245 and green < 10 and blue < 10
+INK = {(0, 255, 255, 0): RED, (255, 0, 255, 0): GREEN, (0, 0, 0, 0): WHITE, (0, 0, 0, 255): BLACK, (0, 0, 0, 128): (127,) * 3}
+
+
+def close(pixel, expected, tolerance=3):
+    return max(abs(a - b) for a, b in zip(pixel, expected, strict=True)) <= tolerance
+
+
+@pytest.mark.parametrize(("ink", "colour"), INK.items())
+def test_cmyk_tiff(tmp_path, ink, colour):
+    assert open_image(saved(tmp_path, Image.new("CMYK", (2, 2), ink), "p.tif")).getpixel((1, 1)) == colour
+
+
+@pytest.mark.parametrize(("ink", "colour"), INK.items())
+def test_cmyk_jpeg(tmp_path, ink, colour):
+    """Pillow writes them as Adobe does: inverted (255 is no ink), with an APP14 segment that says that nothing is transformed."""
+    path = saved(tmp_path, Image.new("CMYK", (8, 8), ink), "p.jpg", quality=95)
+    data = path.read_bytes()
+    assert data.count(ADOBE) == 1 and data[data.index(ADOBE) + len(ADOBE)] == 0
+    assert close(open_image(path).getpixel((4, 4)), colour)
+
+
+@pytest.mark.parametrize(("ink", "colour"), INK.items())
+def test_ycck_jpeg(tmp_path, ink, colour):
+    """Photoshop's usual CMYK: the inverted inks are turned into YCbCr beside K. Here the samples are made by hand."""
+    cyan, magenta, yellow, key = ink
+    y, cb, cr = Image.new("RGB", (1, 1), (cyan, magenta, yellow)).convert("YCbCr").getpixel((0, 0))  # "R" = 255 - (255 - C)
+    stored = Image.new("CMYK", (8, 8), (255 - y, 255 - cb, 255 - cr, key))  # Pillow inverts what it writes
+    path = saved(tmp_path, stored, "p.jpg", quality=100)
+    data = bytearray(path.read_bytes())
+    data[data.index(ADOBE) + len(ADOBE)] = 2  # the transform: YCCK
+    path.write_bytes(data)
+    assert close(open_image(path).getpixel((4, 4)), colour)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "tif"])
+def test_ycbcr(tmp_path, kind):
+    image = Image.new("YCbCr", (8, 8), (76, 85, 255))  # red, as JFIF has it
+    options = {"compression": "jpeg"} if kind == "tif" else {}
+    assert close(open_image(saved(tmp_path, image, f"p.{kind}", quality=100, **options)).getpixel((4, 4)), RED)
+
+
+def test_rgb_jpeg_without_a_transform(tmp_path):
+    path = saved(tmp_path, Image.new("RGB", (8, 8), (200, 100, 50)), "p.jpg", quality=100, keep_rgb=True)
+    assert close(open_image(path).getpixel((4, 4)), (200, 100, 50))
+
+
+def test_a_palette(tmp_path):
+    image = Image.new("P", (3, 1))
+    image.putpalette([255, 0, 0, 0, 255, 0, 1, 2, 3])
+    image.putdata([1, 0, 2])
+    for kind in ("png", "gif", "bmp", "tif"):
+        assert colours(open_image(saved(tmp_path, image, f"p.{kind}"))) == [GREEN, RED, (1, 2, 3)]
+
+
+def test_a_palette_with_an_alpha_of_its_own_lies_on_white(tmp_path):
+    path = tmp_path / "p.png"  # index 0 is opaque red, 1 is clear, 2 is half blue; tRNS may be shorter than the palette
+    palette = (b"PLTE", bytes([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])), (b"tRNS", bytes([255, 0, 128]))
+    path.write_bytes(png(4, 3, 2, bytes([0b00_01_10_11]), *palette))
+    assert colours(open_image(path)) == [RED, WHITE, (127, 127, 255), (9, 9, 9)]
+
+
+def test_a_palette_beside_an_alpha_channel_lies_on_white(tmp_path):
+    image = Image.new("PA", (2, 1))
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    image.putpixel((0, 0), (1, 255))
+    image.putpixel((1, 0), (1, 0))
+    assert colours(open_image(saved(tmp_path, image, "p.tif"))) == [RED, WHITE]
 
 
 def test_a_palette_with_a_transparent_colour_lies_on_white(tmp_path):
@@ -71,15 +201,186 @@ def test_an_alpha_channel_lies_on_white(tmp_path, mode, clear, half):
     assert opened.getpixel((1, 0)) == ((127, 255, 127) if mode == "RGBA" else (127, 127, 127))
 
 
-def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
-    path = saved(tmp_path, Image.fromarray(np.array([[0, 255, 32768, 65535]], np.uint16)))
+def u16(*values, order=">"):
+    return struct.pack(f"{order}{len(values)}H", *values)
+
+
+@pytest.mark.parametrize(
+    ("bits", "row", "transparent", "shown"),
+    [
+        (1, [0b0101_0000], 0, [255, 255, 255, 255]),
+        (1, [0b0101_0000], 1, [0, 255, 0, 255]),
+        (2, [0b00_01_10_11], 1, [0, 255, 170, 255]),
+        (4, [0x03, 0x4F], 3, [0, 255, 68, 255]),
+        (8, [0, 7, 8, 255], 7, [0, 255, 8, 255]),
+        (16, u16(0, 255, 32768, 65535), 32768, [0, 1, 255, 255]),
+    ],
+)
+def test_a_transparent_grey_of_any_depth_lies_on_white(tmp_path, bits, row, transparent, shown):
+    path = tmp_path / "p.png"
+    path.write_bytes(png(4, 0, bits, bytes(row), (b"tRNS", u16(transparent))))
+    assert np.asarray(open_image(path, "L")).tolist() == [shown]
+    path.write_bytes(png(4, 0, bits, bytes(row)))  # without tRNS
+    assert np.asarray(open_image(path, "L")).tolist() == [
+        {1: [0, 255, 0, 255], 2: [0, 85, 170, 255], 4: [0, 51, 68, 255], 8: row, 16: [0, 1, 128, 255]}[bits]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bits", "row"), [(8, bytes([1, 2, 3, 1, 2, 4])), (16, u16(0x0101, 0x0202, 0x0303, 0x0101, 0x0202, 0x0404))]
+)
+def test_a_transparent_colour_lies_on_white(tmp_path, bits, row):
+    path = tmp_path / "p.png"
+    path.write_bytes(png(2, 2, bits, row, (b"tRNS", u16(1, 2, 3) if bits == 8 else u16(0x0101, 0x0202, 0x0303))))
+    assert colours(open_image(path)) == [WHITE, (1, 2, 4)]
+
+
+@pytest.mark.parametrize(
+    ("colour_type", "row", "shown"),
+    [
+        (2, u16(0, 0x8000, 0xFFFF, 0x1234, 0x0100, 0x00FF), [(0, 128, 255), (18, 1, 0)]),  # RGB: the upper byte
+        (4, u16(0x8000, 0xFFFF, 0, 0), [(128, 128, 128), WHITE]),  # grey and alpha
+        (6, u16(0x8000, 0, 0xFFFF, 0xFFFF, 0, 0, 0, 0), [(128, 0, 255), WHITE]),  # RGBA
+    ],
+)
+def test_sixteen_bits_a_channel(tmp_path, colour_type, row, shown):
+    (tmp_path / "p.png").write_bytes(png(2, colour_type, 16, row))
+    assert colours(open_image(tmp_path / "p.png")) == shown
+
+
+SIXTEEN = (0, 255, 32768, 65535)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("p.pgm", b"P5 4 1 65535\n" + u16(*SIXTEEN)),
+        ("p.pgm", b"P5 4 1 4095\n" + u16(0, 16, 2048, 4095)),
+        ("p.tif", tiff(16, u16(*SIXTEEN, order="<"))),
+        ("p.tif", tiff(16, u16(*SIXTEEN), order=">")),
+        ("p.tif", tiff(16, u16(65535, 65280, 32767, 0, order="<"), photometric=0)),  # 0 is white
+        ("p.tif", tiff(12, bytes.fromhex("000010800fff"))),
+        ("p.tif", tiff(32, struct.pack("<4I", *SIXTEEN))),
+        ("p.tif", tiff(32, struct.pack("<4f", 0, 1 / 255, 0.502, 1), sample_format=3)),
+        ("p.pfm", b"Pf 4 1 -1.0\n" + struct.pack("<4f", 0, 1 / 255, 0.502, 1)),
+    ],
+)
+def test_deep_grey_is_scaled_not_clipped(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    assert np.asarray(open_image(tmp_path / name, "L")).tolist() == [[0, 1, 128, 255]]
+    assert colours(open_image(tmp_path / name)) == [BLACK, (1, 1, 1), (128, 128, 128), WHITE]
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_eight_bit_grey_whose_zero_is_white(tmp_path, inverted):
+    (tmp_path / "p.tif").write_bytes(tiff(8, bytes([0, 1, 128, 255]), photometric=0 if inverted else 1))
+    assert np.asarray(open_image(tmp_path / "p.tif", "L")).tolist() == [[255, 254, 127, 0] if inverted else [0, 1, 128, 255]]
+
+
+def test_sixteen_bit_png(tmp_path):
+    path = saved(tmp_path, Image.fromarray(np.array([SIXTEEN], np.uint16)))
     assert np.asarray(open_image(path, "L")).tolist() == [[0, 1, 128, 255]]
-    assert open_image(path).mode == "RGB"
 
 
-def test_one_bit_images_open(tmp_path):
-    image = open_image(saved(tmp_path, Image.new("1", (2, 2), 1)))
-    assert image.mode == "RGB" and image.getpixel((0, 0)) == WHITE
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (struct.pack("<4f", 0, 1, 2, 255), r"mode F from 0 to 255, allowed 0 to 1"),
+        (struct.pack("<4f", -0.5, 0, 0, 1), r"mode F from -0\.5 to 1, allowed 0 to 1"),
+        (struct.pack("<4f", 0, float("nan"), 0, 1), r"mode F from nan to nan, allowed 0 to 1"),
+        (struct.pack("<4i", 0, 1, 2, 65536), r"mode I from 0 to 65536, allowed 0 to 65535"),
+        (struct.pack("<4i", 0, -1, 2, 3), r"mode I from -1 to 3, allowed 0 to 65535"),
+    ],
+)
+def test_deep_grey_whose_white_is_not_known_is_refused(tmp_path, data, found):
+    (tmp_path / "p.tif").write_bytes(tiff(32, data, sample_format=3 if "F" in found else 2))
+    with pytest.raises(ImageError, match=r"p\.tif: pixels of " + found):
+        open_image(tmp_path / "p.tif")
+
+
+def test_a_deep_picture_that_is_open_already_is_refused_too():
+    with pytest.raises(ImageError, match="the picture: pixels of mode F from 0 to 255, allowed 0 to 1"):
+        Preprocess(TORCHVISION)(Image.fromarray(np.array([[0, 255]], np.float32)))
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "bmp", "pbm", "gif"])
+def test_one_bit_images_open(tmp_path, kind):
+    image = Image.new("1", (2, 1), 0)
+    image.putpixel((1, 0), 1)
+    assert colours(open_image(saved(tmp_path, image, f"p.{kind}"))) == [BLACK, WHITE]
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", "png", "tif"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_of_an_animation_the_first_frame_is_seen(tmp_path, kind, mode):
+    first, second = Image.new(mode, (8, 6), RED), Image.new(mode, (8, 6), GREEN)
+    if mode == "RGBA":
+        first.putpixel((0, 0), (0, 0, 0, 0))
+    options = {"lossless": True} if kind == "webp" else {}
+    path = saved(tmp_path, first, f"p.{kind}", save_all=True, append_images=[second], **options)
+    with Image.open(path) as image:
+        assert image.n_frames == 2
+    seen = open_image(path)
+    assert seen.size == (8, 6) and seen.getpixel((7, 5)) == RED
+    assert seen.getpixel((0, 0)) == (WHITE if mode == "RGBA" else RED)
+
+
+def test_of_an_apng_with_another_still_picture_that_one_is_seen(tmp_path):
+    """What a viewer without animations shows (PNG, third edition, section 4.9)."""
+    still, *frames = (Image.new("RGB", (4, 4), colour) for colour in ("blue", "red", "lime"))
+    path = saved(tmp_path, still, "p.png", save_all=True, default_image=True, append_images=frames)
+    assert open_image(path).getpixel((0, 0)) == (0, 0, 255)
+
+
+# --- pictures in memory ------------------------------------------------------------------------------------------------
+
+
+def test_bytes_and_a_path_give_the_same_picture(tmp_path):
+    path = saved(tmp_path, noise(20, 30), exif=turned(6))
+    for mode in ("RGB", "L"):
+        in_memory = open_bytes(path.read_bytes(), "set.tar: 7", mode)
+        assert in_memory.mode == mode and in_memory.size == (20, 30)
+        assert in_memory.tobytes() == open_image(path, mode).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason"), [(0, "no format that Pillow knows"), (4, "no format that Pillow knows"), (400, "image file is truncated")]
+)
+def test_bytes_that_are_no_picture_are_refused_by_their_name(tmp_path, cut, reason):
+    data = saved(tmp_path, noise(20, 30)).read_bytes()
+    with pytest.raises(ImageError, match=rf"^set\.tar: 7: cannot be decoded as an image: {reason}") as caught:
+        open_bytes(data[:cut], "set.tar: 7")
+    assert "0x" not in str(caught.value)  # a message is the same in every run
+
+
+@pytest.fixture
+def hasty_threads():
+    """Threads take turns after every few instructions, so that a race is lost within a test."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+@pytest.mark.filterwarnings("default")  # under "error" Pillow's warning is an error without preprocess, too
+def test_several_threads_refuse_alike_and_leave_the_warning_filters_alone(tmp_path, monkeypatch):
+    data, before = saved(tmp_path, noise(10, 10)).read_bytes(), list(warnings.filters)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 99)
+    with ThreadPoolExecutor(8) as pool:
+        messages = list(pool.map(lambda i: message(data, f"picture {i}"), range(400)))
+    assert all("bomb" in each for each in messages) and warnings.filters == before
+
+
+def message(data, name):
+    try:
+        open_bytes(data, name)
+    except ImageError as error:
+        return str(error)
+    return "opened"
+
+
+# --- pictures that are refused -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("data", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])

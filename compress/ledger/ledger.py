@@ -24,9 +24,11 @@ class Row:
     """run_id, recipe_sha256, stage: which. parameters, nonzeros: of all tensors. bits_per_weight: size over parameters.
 
     size_bytes: what the stage takes in the container. ratio_fp32, ratio_alexnet: times smaller than the net's fp32
-    parameters and than AlexNet's. top1, top5, agreement: shares of n images of `test_set`. mean_kl: nats. tuned_on: empty
-    until a stage has tuned something. seconds: of the stage's own work, without measuring it. peak_memory_bytes: of the
-    process, up to then.
+    parameters and than AlexNet's. top1, top5, agreement: shares of n images of `test_set`. top1_drop: the uncompressed net's
+    top-1 less this one's, drop_interval: half-width of its paired 95% interval. mean_kl: nats. tuned_on: empty until a stage
+    has tuned something. overlap: pictures of the tuning set that are in test_set too (--allow-overlap); empty where that was
+    not looked for. not_compressed: tensors of layer types that are stored as they are. seconds: of the stage's own
+    work, without measuring it. peak_memory_bytes: of the process, up to then.
     """
 
     run_id: str
@@ -39,12 +41,16 @@ class Row:
     ratio_alexnet: float
     top1: float | None
     top5: float | None
+    top1_drop: float | None
+    drop_interval: float | None
     agreement: float
     mean_kl: float
     test_set: str
     test_set_sha256: str
     n: int
     tuned_on: str
+    overlap: int | None
+    not_compressed: str
     recipe_sha256: str
     artifact_sha256: str | None
     teacher_sha256: str
@@ -72,7 +78,7 @@ def _value(column: str, cell: str) -> object:
     kind = _TYPES[column]
     if cell == "" and "None" in kind:
         return None
-    return int(cell) if kind == "int" else float(cell) if kind.startswith("float") else cell
+    return int(cell) if kind.startswith("int") else float(cell) if kind.startswith("float") else cell
 
 
 def read(path: Path) -> list[Row]:

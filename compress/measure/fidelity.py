@@ -23,7 +23,7 @@ class Fidelity:
     """n: images. agreement: share whose top-1 equals the uncompressed net's. mean_kl: KL(uncompressed || net), nats.
 
     top1, top5: shares that are right, None without labels. top1_drop: the uncompressed net's top-1 less this one's, and
-    drop_interval the half-width of its paired 95% interval; None without labels.
+    drop_interval the half-width of its paired 95% interval; None without labels, the interval also for one image.
     """
 
     n: int
@@ -44,8 +44,10 @@ def logits(net: nn.Module, pixels: Tensor, convention: InputConvention, *, batch
 
 def compare(outputs: Tensor, reference: Tensor, labels: Tensor | None) -> Fidelity:
     """outputs, reference: (n, classes) logits of the net and of the uncompressed net; labels: (n,) or None."""
-    agreement = float((outputs.argmax(1) == reference.argmax(1)).float().mean())
-    mean_kl = float(F.kl_div(F.log_softmax(outputs, 1), F.log_softmax(reference, 1), reduction="batchmean", log_target=True))
+    finite = outputs.isfinite().all(1)  # a net that overflows has no opinion
+    agreement = float(((outputs.argmax(1) == reference.argmax(1)) & finite).double().mean())
+    log_p, target = F.log_softmax(outputs, 1), F.log_softmax(reference, 1)
+    mean_kl = max(float(F.kl_div(log_p, target, reduction="batchmean", log_target=True)), 0.0)  # rounding can take it below 0
     n = len(outputs)
     if labels is None:
         return Fidelity(n, agreement, mean_kl)
@@ -58,10 +60,10 @@ def compare(outputs: Tensor, reference: Tensor, labels: Tensor | None) -> Fideli
         top1=float(right.double().mean()),
         top5=float(right_in_top(outputs, labels, min(5, outputs.shape[1])).double().mean()),
         top1_drop=float(lost.mean()),
-        drop_interval=Z_95 * float(lost.std(correction=1)) / math.sqrt(n) if n > 1 else math.inf,
+        drop_interval=Z_95 * float(lost.std(correction=1)) / math.sqrt(n) if n > 1 else None,
     )
 
 
 def right_in_top(outputs: Tensor, labels: Tensor, k: int) -> Tensor:
-    """(n,) bool: the label is among the k largest logits."""
-    return (outputs.topk(k, dim=1).indices == labels[:, None]).any(1)
+    """(n,) bool: the label is among the k largest logits, and all of them are finite."""
+    return (outputs.topk(k, dim=1).indices == labels[:, None]).any(1) & outputs.isfinite().all(1)

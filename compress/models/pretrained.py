@@ -10,8 +10,8 @@ import hashlib
 import importlib.util
 import io
 import pickle
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,8 +21,12 @@ import safetensors
 import safetensors.torch
 import torch
 
-from compress.convention import CAFFE, TORCHVISION, fold
+from compress.convention import CAFFE, TORCHVISION, InputConvention, fold
 from compress.errors import MissingDependency, WeightsError
+from compress.layer import Layer, RawTensor
+from compress.models import han_net
+from compress.models.download import download
+from compress.paths import expand
 
 NDF_SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
 MAX_WEIGHTS_BYTES = 1 << 32
@@ -30,43 +34,75 @@ MAX_WEIGHTS_BYTES = 1 << 32
 
 @dataclass(frozen=True, eq=False)
 class Pretrained:
-    """tensors: state dict, float32, in the torchvision input convention. sha256: of the file they were read from."""
+    """layers: of the state dict, in its order: float32 (integers int64), or shared where the source shares weights.
 
-    tensors: dict[str, npt.NDArray[np.float32]]
-    source: str
+    sha256: of the file they were read from. convention: what the net takes at its input, where the source says it.
+    """
+
+    layers: tuple[Layer, ...]
     sha256: str
+    convention: InputConvention | None = None
+
+    @property
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """The state dict, dense."""
+        return {layer.name: layer.values() for layer in self.layers}
 
 
-def load(source: str, expected: Mapping[str, tuple[int, ...]], sha256: str | None = None) -> Pretrained:
-    """Read weights. source: "ndf", or a .safetensors or .pt file. expected: name -> shape of the net they are for.
+def load(
+    source: str, expected: Mapping[str, tuple[int, ...]], sha256: str | None = None, *, integers: Collection[str] = ()
+) -> Pretrained:
+    """Read weights. source: "ndf", "net:PATH", a .safetensors or .pt file, or a URL of one. expected: name -> shape of the net
+    they are for. integers: names among them that are int64, such as a BatchNorm's counter. $NAME in a path is an environment
+    variable.
 
     Raises WeightsError for a digest, a name, a shape or a value that does not fit, MissingDependency without ndf.
     """
-    path = ndf_path() if source == "ndf" else Path(source)
+    is_net, is_url = source.startswith("net:"), source.startswith(("https://", "http://"))
+    if source == "ndf":
+        path = ndf_path()
+    elif is_url:
+        path = download(source, sha256)
+    else:
+        path = Path(expand(source.removeprefix("net:"), field="weights"))
     data = _read(path)
     digest = hashlib.sha256(data).hexdigest()
     for wanted in (sha256, NDF_SHA256 if source == "ndf" else None):
         if wanted is not None and digest != wanted:
             raise WeightsError(f"{path}: sha256 is {digest}, expected {wanted}")
+    if is_net:
+        layers = han_net.parse(data, expected, path)
+        first_layer = next(iter(expected)).removesuffix(".weight")
+        return Pretrained(tuple(layers), digest, replace(CAFFE, first_layer=first_layer))
     if source == "ndf":
-        tensors = _torchvision_from_ndf(unpickle_arrays(data, path), path)
+        tensors: dict[str, npt.NDArray[Any]] = dict(_torchvision_from_ndf(unpickle_arrays(data, path), path))
     elif path.suffix == ".safetensors":
         tensors = _read_safetensors(data, path)
     elif path.suffix in (".pt", ".pth"):
         tensors = _read_pt(data, path)
     else:
-        raise WeightsError(f"{path}: weights are ndf, or a .safetensors, .pt or .pth file")
-    check(tensors, expected, path)
-    return Pretrained({name: tensors[name] for name in expected}, source, digest)
+        raise WeightsError(f"{path}: weights are ndf, net:PATH, or a .safetensors, .pt or .pth file")
+    check(tensors, expected, path, integers)
+    return Pretrained(
+        tuple(RawTensor(name, tensors[name]) for name in expected), digest, TORCHVISION if source == "ndf" else None
+    )
 
 
-def check(tensors: Mapping[str, npt.NDArray[np.float32]], expected: Mapping[str, tuple[int, ...]], source: object) -> None:
-    """Raise WeightsError at the first name, shape or value that does not fit the net."""
+def check(
+    tensors: Mapping[str, npt.NDArray[Any]],
+    expected: Mapping[str, tuple[int, ...]],
+    source: object,
+    integers: Collection[str] = (),
+) -> None:
+    """Raise WeightsError at the first name, type, shape or value that does not fit the net."""
     missing = [name for name in expected if name not in tensors]
     unknown = [name for name in tensors if name not in expected]
     if missing or unknown:
         raise WeightsError(f"{source}: not this net's weights: missing {missing[:3] or 'none'}, unknown {unknown[:3] or 'none'}")
     for name, shape in expected.items():
+        if (tensors[name].dtype.kind == "f") == (name in integers):
+            kinds = ("floating point", "int64") if name in integers else ("int64", "floating point")
+            raise WeightsError(f"{source}: {name} is {kinds[0]}, the net needs {kinds[1]}")
         if tensors[name].shape != tuple(shape):
             raise WeightsError(f"{source}: {name} has shape {tensors[name].shape}, the net needs {tuple(shape)}")
         if not np.isfinite(tensors[name]).all():
@@ -142,15 +178,15 @@ def _torchvision_from_ndf(layers: Mapping[str, list[npt.NDArray[np.float32]]], p
     return tensors
 
 
-def _read_safetensors(data: bytes, path: Path) -> dict[str, npt.NDArray[np.float32]]:
+def _read_safetensors(data: bytes, path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         tensors = safetensors.torch.load(data)
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise WeightsError(f"{path}: not a safetensors file: {error}") from error
-    return {name: _float32(name, tensor, path) for name, tensor in tensors.items()}
+    return {name: _array(name, tensor, path) for name, tensor in tensors.items()}
 
 
-def _read_pt(data: bytes, path: Path) -> dict[str, npt.NDArray[np.float32]]:
+def _read_pt(data: bytes, path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises its own and pickle's errors, by version
@@ -158,11 +194,13 @@ def _read_pt(data: bytes, path: Path) -> dict[str, npt.NDArray[np.float32]]:
         raise WeightsError(f"{path}: not a state dict that weights_only accepts: {reason}") from error
     if not isinstance(loaded, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in loaded.values()):
         raise WeightsError(f"{path}: expected a state dict of tensors, got {type(loaded).__name__}")
-    return {str(name): _float32(str(name), tensor, path) for name, tensor in loaded.items()}
+    return {str(name): _array(str(name), tensor, path) for name, tensor in loaded.items()}
 
 
-def _float32(name: str, tensor: torch.Tensor, path: Path) -> npt.NDArray[np.float32]:
-    if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
+def _array(name: str, tensor: torch.Tensor, path: Path) -> npt.NDArray[Any]:
+    """Floats as float32; int64, which counts batches in a BatchNorm, as it is."""
+    if tensor.layout != torch.strided or tensor.is_meta or not (tensor.is_floating_point() or tensor.dtype == torch.int64):
         kind = "a tensor without values" if tensor.is_meta else f"{tensor.dtype}, {tensor.layout}"
         raise WeightsError(f"{path}: {name} is {kind}, weights are dense and floating point")
-    return np.ascontiguousarray(tensor.detach().float().numpy())
+    array = tensor.detach().numpy() if tensor.dtype == torch.int64 else tensor.detach().float().numpy()
+    return np.ascontiguousarray(array).reshape(tuple(tensor.shape))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from compress.prune.magnitude import magnitude_masks
 from compress.recipe import Tune
-from compress.train.distill import OnStep, adam, distill
+from compress.train.distill import OnStep, adam, distill, tunable
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,15 +29,18 @@ def prune_and_tune(
     tune: Tune,
     batches: Iterator[Tensor],
     on_step: OnStep,
+    *,
+    held: Collection[str] = (),
 ) -> Pruned:
-    """densities: weight name -> fraction kept. tensors: the uncompressed state dict, on the net's device.
+    """densities: weight name -> fraction kept. tensors: the uncompressed state dict, on the net's device. held: names of
+    tensors that are not tuned, such as running statistics.
 
     The learning rate of a layer is tune.learning_rate standard deviations of its weights. Raises TrainingDiverged.
     """
     weights = {name: tensors[name].detach() for name in densities}
     masks = magnitude_masks(weights, densities)
     latents = {name: (weight * masks[name]).requires_grad_() for name, weight in weights.items()}
-    others = {name: tensor.detach().clone().requires_grad_() for name, tensor in tensors.items() if name not in weights}
+    others = tunable({name: tensor for name, tensor in tensors.items() if name not in weights}, held)
 
     def parameters() -> dict[str, Tensor]:
         return {**others, **{name: latent * masks[name] for name, latent in latents.items()}}

@@ -46,7 +46,7 @@ def kmeans(
     quantization. Deterministic; `rng` is used by init="random" alone.
     """
     ordered = np.sort(np.asarray(values, np.float64), axis=None)
-    distinct = np.unique(ordered)
+    distinct = np.concatenate([ordered[:1], ordered[1:][ordered[1:] != ordered[:-1]]])
     if len(distinct) <= n_clusters:
         return distinct
     prefix_sums = np.concatenate([[0.0], np.cumsum(ordered)])
@@ -133,6 +133,12 @@ def midpoints(centroids: Values) -> Values:
 def cluster_edges(ordered: Values, borders: Values) -> npt.NDArray[np.int64]:
     """Cluster k holds ordered[edges[k]:edges[k + 1]]; a value on a border belongs to the smaller centroid."""
     return np.concatenate([[0], np.searchsorted(ordered, borders, side="right"), [len(ordered)]]).astype(np.int64)
+
+
+def wcss(values: npt.NDArray[Any], centroids: Values) -> float:
+    """Within-cluster sum of squares: of the distances of values, any shape, to the nearest of the sorted centroids."""
+    nearest = centroids[assign(values, midpoints(centroids))]
+    return float(np.square(np.asarray(values, np.float64) - nearest).sum())
 
 
 def assign(values: npt.NDArray[Any], borders: Values) -> npt.NDArray[np.int32]:

@@ -8,7 +8,7 @@ optimizer over the latents; autograd runs through both.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from compress.errors import TrainingDiverged
 
+ONEDNN_BLOCK = 16  # channels
 OnStep = Callable[[int, int, float], None]  # (step, steps, loss) -> None
 
 
@@ -40,8 +41,9 @@ def distill(
     """
     device = next(teacher.parameters()).device
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: 0.5 * (1 + math.cos(math.pi * i / max(1, steps))))
+    layout = memory_format(net)
     for step in range(steps):
-        x = next(batches).to(device).contiguous(memory_format=torch.channels_last)  # (b, c, h, w)
+        x = next(batches).to(device).contiguous(memory_format=layout)  # (b, c, h, w)
         with torch.no_grad():
             target = F.log_softmax(teacher(x), 1)  # (b, classes)
         log_p = F.log_softmax(functional_call(net, dict(parameters()), (x,)), 1)
@@ -57,10 +59,31 @@ def distill(
         on_step(step + 1, steps, loss.item())
 
 
+def memory_format(net: nn.Module) -> torch.memory_format:
+    """Channels last, which is the faster, unless the backward pass of one of the net's layers would write past its memory:
+    oneDNN's of a strided 1x1 convolution of few input channels (oneDNN issue 6035; 16 is the largest block it works in)."""
+    for layer in net.modules():
+        if not isinstance(layer, nn.Conv2d) or layer.kernel_size != (1, 1) or layer.stride == (1, 1):
+            continue
+        if layer.in_channels // layer.groups < ONEDNN_BLOCK:
+            return torch.contiguous_format
+    return torch.channels_last
+
+
+def tunable(tensors: Mapping[str, Tensor], held: Collection[str]) -> dict[str, Tensor]:
+    """Copies of the tensors that are not shared (biases and the like); those that are not `held` require a gradient."""
+    return {name: tensor.detach().clone().requires_grad_(name not in held) for name, tensor in tensors.items()}
+
+
+def trained(tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """Of the tensors, those that an optimizer moves."""
+    return [tensor for tensor in tensors.values() if tensor.requires_grad]
+
+
 def adam(
     latents: Mapping[str, Tensor], scales: Mapping[str, float], biases: Mapping[str, Tensor], lr: float, bias_lr: float
 ) -> torch.optim.Adam:
     """Adam with one learning rate a layer, lr * scales[name]: Adam's step does not depend on the gradient's size, so it
     must be told the size of the weights. bias_lr is absolute."""
     groups = [{"params": [latents[name]], "lr": lr * scales[name]} for name in latents]
-    return torch.optim.Adam([*groups, {"params": list(biases.values()), "lr": bias_lr}])
+    return torch.optim.Adam([*groups, {"params": trained(biases), "lr": bias_lr}])

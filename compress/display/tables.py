@@ -1,66 +1,20 @@
-"""What the terminal shows: tables on stdout, progress on stderr. Nothing is computed here."""
+"""What the commands show on stdout. Nothing is computed here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich import progress as bars
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from compress.artifact.inspect import Row as LayerRow
+from compress.display.console import console_for
 from compress.ledger.ledger import Row as LedgerRow
 
-PLAIN_WIDTH = 150  # columns of a table that goes to a file or a pipe, where there is no terminal to fit
-
-
-def _console(*, stderr: bool = False) -> Console:
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
-
-
-class Progress:
-    """Draws a run: a line a finished stage, and for the one at work a bar with its loss and the time left."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._console = _console(stderr=True)
-        self._bar = bars.Progress(
-            bars.TextColumn("{task.description:<9}"),
-            bars.BarColumn(),
-            bars.TextColumn("{task.fields[state]}"),
-            bars.TimeElapsedColumn(),
-            bars.TextColumn("left"),
-            bars.TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
-        self._task = bars.TaskID(0)
-
-    def __enter__(self) -> Progress:
-        self._console.print(f"running {self._title}", markup=False, soft_wrap=True)
-        self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bar.stop()
-
-    def stage_started(self, stage: str) -> None:
-        self._task = self._bar.add_task(stage, total=None, state="")  # pulses until the first step, or the end
-
-    def step(self, stage: str, step: int, steps: int, loss: float) -> None:
-        state = f"{step}/{steps}  loss {loss:.4f}" if step < steps else "measuring"
-        self._bar.update(self._task, total=steps, completed=step, state=state)
-
-    def stage_finished(self, row: LedgerRow, *, reused: bool) -> None:
-        self._bar.update(self._task, visible=False)
-        took = "taken as finished" if reused else f"{row.seconds:.1f} s"
-        self._console.print(f"{row.stage:<9} {row.size_bytes:>9,} bytes  agreement {row.agreement:.3f}  {took}")
+if TYPE_CHECKING:
+    from compress.evaluate import Evaluation
 
 
 def margin(margin_bytes: int | None) -> str:
@@ -72,7 +26,20 @@ def margin(margin_bytes: int | None) -> str:
 
 def ledger(rows: Sequence[LedgerRow]) -> None:
     table = Table("run", "stage", box=None, pad_edge=False)
-    numbers = ("non-zeros", "bits/weight", "bytes", "x fp32", "x AlexNet", "top-1", "top-5", "agreement", "KL", "n", "seconds")
+    numbers = (
+        "non-zeros",
+        "bits/weight",
+        "bytes",
+        "x fp32",
+        "x AlexNet",
+        "top-1",
+        "top-5",
+        "drop",
+        "agreement",
+        "KL",
+        "n",
+        "seconds",
+    )
     for heading in numbers:
         table.add_column(heading, justify="right")
     for row in rows:
@@ -87,17 +54,54 @@ def ledger(rows: Sequence[LedgerRow]) -> None:
             f"{row.ratio_alexnet:.0f}",
             top1,
             top5,
+            drop(row.top1_drop, row.drop_interval),
             f"{row.agreement:.3f}",
             f"{row.mean_kl:.4f}",
             str(row.n),
             f"{row.seconds:.1f}",
         )
-    console = _console()
+    console = console_for()
     console.print(table)
     for measured_on in dict.fromkeys(row.test_set for row in rows):
         console.print(f"measured on: {measured_on}", markup=False, soft_wrap=True)
     for tuned_on in dict.fromkeys(row.tuned_on for row in rows if row.tuned_on):
         console.print(f"tuned on: {tuned_on}", markup=False, soft_wrap=True)
+    for row in rows:
+        if row.overlap:
+            console.print(f"{row.stage}: {row.overlap} of its pictures were tuned on too (--allow-overlap)", soft_wrap=True)
+    for names in dict.fromkeys(row.not_compressed for row in rows if row.not_compressed):
+        console.print(f"stored as they are, no Conv2d or Linear: {names}", markup=False, soft_wrap=True)
+
+
+def drop(top1_drop: float | None, interval: float | None) -> str:
+    """Points of top-1 that were lost, with the half-width of the paired 95% interval."""
+    return "-" if top1_drop is None or interval is None else f"{100 * top1_drop:+.1f}±{100 * interval:.1f}"
+
+
+def evaluation(found: Evaluation) -> None:
+    table = Table("net", box=None, pad_edge=False)
+    for heading in ("bytes", "top-1", "top-5", "drop of top-1, 95%", "agreement", "KL", "n"):
+        table.add_column(heading, justify="right")
+    for name, size, fidelity in (
+        (found.file, f"{found.size_bytes:,}", found.fidelity),
+        (f"uncompressed ({found.teacher})", "", found.teacher_fidelity),
+    ):
+        top1, top5 = ("-" if share is None else f"{100 * share:.1f}" for share in (fidelity.top1, fidelity.top5))
+        of_file = fidelity is found.fidelity
+        table.add_row(
+            escape(name),
+            size,
+            top1,
+            top5,
+            drop(fidelity.top1_drop, fidelity.drop_interval) if of_file else "",
+            f"{fidelity.agreement:.3f}" if of_file else "",
+            f"{fidelity.mean_kl:.4f}" if of_file else "",
+            str(fidelity.n),
+        )
+    console = console_for()
+    console.print(table)
+    console.print(f"measured on: {found.test_set}", markup=False, soft_wrap=True)
+    console.print(f"sha256 of the set: {found.test_set_sha256}; of the file: {found.sha256}", markup=False, soft_wrap=True)
 
 
 def layers(file: Path, rows: Sequence[LayerRow], metadata: dict[str, Any]) -> None:
@@ -121,7 +125,7 @@ def layers(file: Path, rows: Sequence[LayerRow], metadata: dict[str, Any]) -> No
         )
     n_weights = sum(row.n_weights for row in rows)
     table.add_row("total", "", "", "", "", "", "", f"{total:,}", f"{8 * total / n_weights:.2f}", "100.0%")
-    console = _console()
+    console = console_for()
     console.print(table)
     for key, value in metadata.items():
         console.print(f"{key}: {value}", soft_wrap=True, markup=False)
@@ -137,7 +141,7 @@ def layers(file: Path, rows: Sequence[LayerRow], metadata: dict[str, Any]) -> No
 
 
 def predictions(found: Iterable[tuple[Path, Sequence[Any]]]) -> None:
-    console = _console()
+    console = console_for()
     for path, classes in found:
         console.print(str(path), markup=False, soft_wrap=True)
         for guess in classes:

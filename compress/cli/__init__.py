@@ -1,0 +1,43 @@
+"""The command line: every command parses, calls, and echoes. Data go to stdout, progress and errors to stderr.
+
+Imports of the package are inside the commands, so that `--help` costs no numpy and reading a file costs no torch.
+"""
+
+from __future__ import annotations
+
+import click
+
+from compress.cli import evaluate, files, ledger, run
+from compress.cli.group import Group
+
+EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    judged and missed (the target, a limit)
+  2    bad input, bad usage, or could not judge
+  130  interrupted; finished stages are kept"""
+
+
+@click.group(cls=Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="squeeze-compress", prog_name="squeeze-compress")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Prune, share and encode a neural network into one small file, with a ledger of what it cost.
+
+    \b
+    squeeze-compress run deep            SqueezeNet, ImageNet weights, one file under 500,000 bytes
+    squeeze-compress inspect deep.sqz    where the bytes of a file are
+    squeeze-compress predict deep.sqz cat.jpg
+    """
+
+
+main.add_command(run.run)
+main.add_command(run.init)
+main.add_command(run.schema)
+main.add_command(files.inspect)
+main.add_command(files.check)
+main.add_command(files.compare)
+main.add_command(files.decode)
+main.add_command(files.predict)
+main.add_command(evaluate.evaluate)
+main.add_command(ledger.ledger)

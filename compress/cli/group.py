@@ -1,0 +1,47 @@
+"""The group of all commands: what an error, an interrupt or a bug becomes on stderr, and its exit code."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, NoReturn
+
+import click
+
+from compress.errors import CompressError, InputError, MissingDependency
+
+
+class Group(click.Group):
+    """Turns the package's errors into a message and an exit code; a traceback only with --debug."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted; finished stages are kept", err=True)
+            ctx.exit(130)
+        except CompressError as error:
+            _give_up(ctx, str(error), error.exit_code)
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] == "compress":
+                raise
+            message = f"this command needs {error.name}: pip install 'squeeze-compress[train]'"
+            _give_up(ctx, message, MissingDependency.exit_code)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except OSError as error:
+            message = f"{error.filename or 'input/output'}: {error.strerror or error}"
+            _give_up(ctx, message, InputError.exit_code)
+        except Exception as error:  # a bug: it must not leave with 1, which means "judged and missed"
+            _give_up(
+                ctx,
+                f"internal error: {error!r}; please report it with the traceback of `squeeze-compress --debug ...`",
+                InputError.exit_code,
+            )
+
+
+def _give_up(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
+    """Inside an except block: say why, with the traceback where --debug asked for it, and leave."""
+    if ctx.params.get("debug"):
+        click.echo(traceback.format_exc(), err=True, nl=False)
+    click.echo(f"error: {message}", err=True)
+    ctx.exit(exit_code)

@@ -1,0 +1,110 @@
+"""Commands that take or make a recipe: run, init, schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from compress.cli.options import as_json
+from compress.errors import InputError, TargetMissed
+
+
+@click.command()
+@click.argument("recipe")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Change a field of the recipe, for instance --set quantize.bits=6. Repeatable.",
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True, help="Where to compute."
+)
+@click.option(
+    "--runs",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Where the run's folder is made.",
+)
+@click.option("--fresh", is_flag=True, help="Start over: forget the stages that are finished.")
+@click.option(
+    "--allow-overlap", is_flag=True, help="Go on where pictures are both tuned and measured on; the ledger tells how many."
+)
+@as_json
+def run(
+    recipe: str, overrides: tuple[str, ...], device: str, runs: Path, fresh: bool, allow_overlap: bool, as_json: bool
+) -> None:
+    """Run RECIPE: a YAML file, or the bare name of a recipe that ships with the package (deep, deep-imagenet, digits, ...).
+
+    Goes on after the last stage that is finished with the same recipe and inputs. Exit code 1 when the file is larger than
+    the recipe's target.max_bytes; the file is kept.
+    """
+    import compress
+    from compress.display import tables
+    from compress.display.progress import Progress
+
+    with Progress(recipe) as progress:
+        result = compress.run(
+            recipe,
+            overrides=overrides,
+            runs=runs,
+            device=device,
+            fresh=fresh,
+            allow_overlap=allow_overlap,
+            watcher=progress,
+        )
+    size = result.artifact.stat().st_size
+    if as_json:
+        rows = [row.__dict__ for row in result.rows]
+        click.echo(
+            json.dumps(
+                {
+                    "artifact": str(result.artifact),
+                    "size_bytes": size,
+                    "margin_bytes": result.margin_bytes,
+                    "reused": result.reused,
+                    "rows": rows,
+                },
+                indent=1,
+            )
+        )
+    else:
+        tables.ledger(result.rows)
+        click.echo(f"{result.artifact}: {size:,} bytes{tables.margin(result.margin_bytes)}")
+    if result.margin_bytes is not None and result.margin_bytes < 0:
+        raise TargetMissed(
+            f"{result.artifact}: {size:,} bytes, target.max_bytes is {size + result.margin_bytes:,}; the file is kept"
+        )
+
+
+@click.command()
+@click.argument("name", default="deep")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where to write it  [default: NAME.yaml here]"
+)
+@click.option("--force", is_flag=True, help="Overwrite a file that exists.")
+def init(name: str, output: Path | None, force: bool) -> None:
+    """Copy the commented recipe NAME (deep, digits) to start one's own from."""
+    from compress.atomic import write_atomically
+    from compress.recipe_file import shipped
+
+    recipes = shipped()
+    if name not in recipes:
+        raise click.BadParameter(f"{name!r} does not ship with the package; these do: {', '.join(recipes)}", param_hint="NAME")
+    output = output or Path(f"{name}.yaml")
+    if output.exists() and not force:
+        raise InputError(f"{output}: exists; --force overwrites it")
+    write_atomically(output, recipes[name].read_bytes())
+    click.echo(str(output))
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of a recipe, for editors."""
+    from compress.recipe import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=1))

@@ -1,0 +1,198 @@
+"""Pictures of a folder (a sub-folder a class) or of webdataset shards: listed, decoded once to see that they can be, counted.
+
+A picture that cannot be decoded is skipped and counted; more than 1% of them is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from compress.data.overlap import Fingerprints, thumbnail
+from compress.data.preprocess import open_bytes
+from compress.data.shards import samples
+from compress.errors import ImageError, InputError
+from compress.paths import expand
+from compress.recipe import Source
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+MAX_SKIPPED_PERCENT = 1  # of a source's pictures
+MAX_SHARD_BYTES = 4 << 30  # shards are held in memory as they are encoded
+NAMELESS = "pictures"  # a set whose path has no name, such as "." or "/"
+_PARTS_OF_A_SET = frozenset({"train", "val", "validation", "test", "images", "data"})
+_SHARDS = re.compile(r"\*|\.(?:tar|tgz)\b(?!/)")  # in a path: it is not of a folder
+_PATTERN = re.compile(r"[*?\[{]")  # where globs, braces and a URL's query begin
+_ORIGIN = re.compile(r"^.*://(?:[^/]*@)?([^/:]*)[^/]*")  # of a URL; group 1: its host or bucket
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A picture as it is stored. name: for messages, unique in its source. category: its sub-folder, or its label in a shard."""
+
+    name: str
+    category: str | int | None
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Those of one source that can be decoded, in the order in which they are listed. mode: "RGB" or "L", of what `open` gives.
+
+    folders: every sub-folder of the source, also one of which nothing is taken; none for shards. digest: SHA-256 of names,
+    categories and stored bytes. n_skipped: pictures that cannot be decoded.
+    """
+
+    name: str
+    folders: tuple[str, ...]
+    items: tuple[Encoded, ...]
+    digest: str
+    n_skipped: int
+    fingerprints: Fingerprints
+    mode: str
+
+    def open(self, i: int) -> Image.Image:
+        """Raises ImageError for a picture that went away or changed since it was listed."""
+        return open_bytes(_read(self.items[i]), self.items[i].name, self.mode)
+
+    def by_category(self) -> list[npt.NDArray[np.int64]]:
+        """The places of the pictures of each category; pictures without one are a category of their own."""
+        places: dict[str | int | None, list[int]] = {}
+        for i, item in enumerate(self.items):
+            places.setdefault(item.category, []).append(i)
+        return [np.array(each, np.int64) for each in places.values()]
+
+    def description(self) -> str:
+        n_categories = len({item.category for item in self.items} - {None})
+        classes = f" of {n_categories} classes" if n_categories else ""
+        skipped = f", {self.n_skipped} that cannot be decoded skipped" if self.n_skipped else ""
+        return f"{self.name}: {len(self.items)} images{classes}{skipped}"
+
+
+def load(source: Source, mode: str, *, field: str) -> Pictures:
+    """Every picture of a folder:PATH or shards:GLOB source, decoded once. field: the recipe's, for messages.
+
+    Raises InputError for a source that is missing or empty, or where more than MAX_SKIPPED_PERCENT of the pictures are damaged.
+    """
+    kind, _, where = source.source.partition(":")
+    place = expand(where, field=field)
+    listed = list_folder(Path(place)) if kind == "folder" else list_shards(place)
+    folders = sorted({item.category for item in listed if isinstance(item.category, str)})
+    items = taken(listed, source, field=field)
+    if not items:
+        raise InputError(f"{field}: {source.source}: of its {len(listed)} pictures none is left")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        seen = list(pool.map(partial(_look, mode=mode), items))
+    good = [(item, look) for item, look in zip(items, seen, strict=True) if isinstance(look, _Look)]
+    bad = [look for look in seen if isinstance(look, ImageError)]
+    if 100 * len(bad) > MAX_SKIPPED_PERCENT * len(items):
+        raise InputError(
+            f"{field}: {place}: {len(bad)} of {len(items)} pictures cannot be decoded, at most {MAX_SKIPPED_PERCENT}% are "
+            f"skipped; the first: {bad[0]}"
+        )
+    digest = hashlib.sha256()
+    for item, look in good:
+        digest.update(f"{item.name.rpartition('/')[2]} {item.category} {look.sha256}\n".encode(errors="surrogateescape"))
+    prints = Fingerprints(tuple(item.name for item, _ in good), np.stack([look.thumbnail for _, look in good]))
+    good_items = tuple(item for item, _ in good)
+    return Pictures(short_name(where), tuple(folders), good_items, digest.hexdigest(), len(bad), prints, mode)
+
+
+def list_folder(folder: Path) -> list[Encoded]:
+    """The picture files one level down, sorted by path; hidden ones are not listed.
+
+    Raises InputError where there are none, where a class has none, and for a folder that cannot be listed.
+    """
+    try:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+        return _list_classes(folder)
+    except OSError as error:
+        raise InputError(f"{error.filename or folder}: cannot be listed: {error.strerror or error}") from error
+
+
+def _list_classes(folder: Path) -> list[Encoded]:
+    classes = [path for path in _visible(folder) if path.is_dir()]
+    if not classes:
+        raise InputError(f"{folder}: no sub-folders; expected {folder}/<class>/<picture>.jpg")
+    items = []
+    for each in classes:
+        paths = [path for path in _visible(each) if path.suffix.lower() in IMAGE_SUFFIXES]
+        if not paths:
+            raise InputError(f"{each}: a class without pictures; it may hold {', '.join(sorted(IMAGE_SUFFIXES))}")
+        items += [Encoded(path.as_posix(), each.name, path.read_bytes) for path in paths]
+    return items
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What is in a folder, sorted by name: on every system alike."""
+    return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)
+
+
+def list_shards(pattern: str) -> list[Encoded]:
+    """The samples of webdataset shards, held in memory as they are encoded. Raises InputError where that is too much."""
+    items = []
+    n_bytes = 0
+    for sample in samples(pattern):
+        n_bytes += len(sample.image)
+        if n_bytes > MAX_SHARD_BYTES:
+            raise InputError(f"{pattern}: over {MAX_SHARD_BYTES >> 30} GiB of pictures; name fewer shards")
+        items.append(Encoded(f"{sample.shard}/{sample.key}", sample.label, partial(bytes, sample.image)))
+    return items
+
+
+def taken(items: Sequence[Encoded], source: Source, *, field: str) -> list[Encoded]:
+    """What take_every, leave_out_every and leave_out leave of a source. Raises InputError where leave_out names no picture."""
+    out = set()
+    for ending in source.leave_out:
+        matching = {i for i, item in enumerate(items) if f"/{item.name}".endswith(f"/{ending}")}
+        if not matching:
+            raise InputError(f"{field}: {source.source}: leave_out names {ending!r}, and no picture there ends so")
+        out |= matching
+    every = source.take_every or source.leave_out_every or 1
+    is_taken = (lambda i: i % every > 0) if source.leave_out_every else (lambda i: i % every == 0)
+    return [item for i, item in enumerate(items) if is_taken(i) and i not in out]
+
+
+def short_name(where: str) -> str:
+    """A set's name from its path or URL, which says nothing of the machine: the last folder, with the one before for "train"
+    and the like. Shards are called after the folder that they are in. Of a URL no user, password, port or query is told."""
+    path = where.replace("\\", "/")
+    if _SHARDS.search(path):
+        path = _PATTERN.split(path)[0]
+        path = path[: path.rfind("/") + 1]
+    path = _ORIGIN.sub(r"\1", path)
+    parts = [part for part in path.split("/") if part not in ("", ".", "..") and not _DRIVE.fullmatch(part)]
+    return "/".join(parts[-2:] if parts and parts[-1].lower() in _PARTS_OF_A_SET else parts[-1:]) or NAMELESS
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    sha256: str
+    thumbnail: npt.NDArray[np.float32]
+
+
+def _look(item: Encoded, mode: str) -> _Look | ImageError:
+    """Decode a picture whole, to know that it can be."""
+    try:
+        data = _read(item)
+        return _Look(hashlib.sha256(data).hexdigest(), thumbnail(open_bytes(data, item.name, mode)))
+    except ImageError as error:
+        return error
+
+
+def _read(item: Encoded) -> bytes:
+    try:
+        return item.read()
+    except OSError as error:
+        raise ImageError(f"{item.name}: cannot be read: {error.strerror or error}") from error

@@ -1,0 +1,15 @@
+"""A recipe: what a run does, as frozen pydantic models, checked once; recipe_file.py reads them from YAML.
+
+Below the edge a recipe is trusted.
+"""
+
+from compress.recipe.data import Data, Source
+from compress.recipe.model import FactorySpec, Input, SqueezeNetSpec
+from compress.recipe.recipe import Recipe, json_schema, per_layer
+from compress.recipe.section import EntryError
+from compress.recipe.steps import Encode, Prune, Quantize, Target, Train, Tune
+
+__all__ = [
+    "Data", "Encode", "EntryError", "FactorySpec", "Input", "Prune", "Quantize", "Recipe", "Source", "SqueezeNetSpec",
+    "Target", "Train", "Tune", "json_schema", "per_layer",
+]  # fmt: skip

