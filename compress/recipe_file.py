@@ -72,6 +72,8 @@ def sources(values: Iterable[str]) -> tuple[Source, ...]:
         try:
             found.append(Source(source=value))
         except ValidationError:
+            if not value.isprintable():
+                raise RecipeError(f"--data {value!r}: a path that is not text in UTF-8") from None
             raise RecipeError(f"--data {value}: must be bundled, digits, folder:PATH or shards:GLOB") from None
     return tuple(found)
 

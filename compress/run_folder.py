@@ -44,7 +44,7 @@ class RunFolder:
         self.rows: list[ledger.Row] = []
         self.reused: list[str] = []
         self._watcher = watcher
-        self._before: list[ledger.Row] = []  # of an earlier run: a row stays until its stage has a new one
+        self._before: list[ledger.Row] = []  # of an earlier run: a row stays until its stage, or one before, is made anew
         try:
             if fresh and path.exists():
                 shutil.rmtree(path)
@@ -64,9 +64,19 @@ class RunFolder:
             self.reused.append(name)
         else:
             arrays, row = make()
+            self._forget_what_follows()
             checkpoint.save(self.path / "stages", name, key, checkpoint.Checkpoint(arrays, asdict(row)))
         self.record(row, reused=name in self.reused)
         return arrays
+
+    def _forget_what_follows(self) -> None:
+        """A stage that was made anew makes the rows and the file of an earlier run those of another: nobody may publish them."""
+        self._before = []
+        try:
+            for file in self.path.glob("*.sqz"):
+                file.unlink()
+        except OSError as error:
+            raise RunFolderError(f"{self.path}: the run folder cannot be written: {error.strerror or error}") from error
 
     def record(self, row: ledger.Row, *, reused: bool = False) -> None:
         self.rows.append(row)

@@ -32,7 +32,7 @@ from compress.prune.channels import prune_channels
 from compress.prune.finetune import prune_and_tune
 from compress.prune.magnitude import densities
 from compress.quantize.share import Shared, cluster, cluster_by_rate, tune_fixed, tune_reassigned
-from compress.recipe import Prune, Quantize, Recipe, Source, SqueezeNetSpec, Tune, per_layer
+from compress.recipe import Prune, Quantize, Recipe, Source, SqueezeNetSpec, Tune, in_order, per_layer
 from compress.run_folder import Arrays, RunFolder
 from compress.stage_arrays import dense, from_layers, raw_tensor, sha256, shared_layers
 from compress.subject import subject
@@ -42,7 +42,7 @@ from compress.train.distill import OnStep
 STAGES = ("baseline", "prune", "share", "fixed", "tune", "encode")
 SEEDS_PER_RUN = 1000  # recipe seeds are this far apart, so that no stage of one run sees another run's crops
 UNTUNED = Tune(steps=0, learning_rate=1.0)  # what a `tune` that a recipe leaves out means
-PAIRS_SHOWN = 5
+PAIRS_SHOWN = 1000  # of two sets
 
 
 class Stages:
@@ -69,38 +69,52 @@ class Stages:
         self.model = None if isinstance(recipe.model, SqueezeNetSpec) else lambda: copy.deepcopy(self.subject.net).cpu()
         self.teacher_sha256 = ""
         self.references: dict[str, Tensor] = {}  # the teacher's logits, by a measuring set's digest
-        self.tuning: TuningSet = tuning_set(recipe.data.tune, recipe.data.crop, recipe.data.min_area, self.subject.convention)
+        self.tuning: TuningSet = tuning_set(recipe.data.tune, recipe.crop, recipe.data.min_area, self.subject.convention)
         self.measuring = self.measuring_set(recipe.data.test, "data.test")
-        self.reported = [self.measuring_set((source,), f"data.report.{i}") for i, source in enumerate(recipe.data.report or ())]
+        self.reported = self.reported_sets()
         self.overlaps = self.check_overlap(allow=allow_overlap)
 
     def measuring_set(self, sources: tuple[Source, ...], field: str) -> MeasuringSet:
-        names = self.recipe.classes if isinstance(self.recipe.classes, list) else None
-        return measuring_set(sources, wanted_convention(self.subject.convention), names, self.subject.n_classes, field=field)
+        convention = wanted_convention(self.subject.convention)
+        return measuring_set(sources, convention, self.recipe.classes, self.subject.n_classes, field=field)
+
+    def reported_sets(self) -> dict[str, MeasuringSet]:
+        """The sets of data.report by the name of their ledger row, which no two share."""
+        found: dict[str, MeasuringSet] = {}
+        for i, source in enumerate(self.recipe.data.report or ()):
+            measuring = self.measuring_set((source,), f"data.report.{i}")
+            name = f"report {measuring.name}"
+            found[name if name not in found else f"{name} {i + 1}"] = measuring
+        return found
 
     def check_overlap(self, *, allow: bool) -> dict[str, int]:
-        """Pictures of the tuning set that are in each measuring set too, by its digest. Raises InputError, naming the pairs."""
-        found = {}
-        for measuring in [self.measuring, *self.reported]:
-            if self.tuning.fingerprints is None or measuring.fingerprints is None:
-                continue
-            pairs = near_duplicates(self.tuning.fingerprints, measuring.fingerprints)
-            found[measuring.digest] = len(pairs)
-            if pairs and not allow:
-                shown = [f"  {p.tuned}  and  {p.measured}  (correlation {p.correlation:.3f})" for p in pairs[:PAIRS_SHOWN]]
-                more = [f"  and {len(pairs) - PAIRS_SHOWN} more"] if len(pairs) > PAIRS_SHOWN else []
-                first = (
-                    f"{len(pairs)} pictures are tuned on and measured on ({measuring.name}); --allow-overlap goes on all the same"
-                )
-                raise InputError("\n".join([first, *shown, *more]))
+        """For each measuring set, by its digest, how many pictures that something was chosen by are in it too: those tuned on,
+        and for a set that is reported those of data.test. Raises InputError, naming every pair."""
+        found: dict[str, int] = {}
+        lines = []
+        tuned, test = ("data.tune", self.tuning.fingerprints), ("data.test", self.measuring.fingerprints)
+        for measuring, befores in [(self.measuring, [tuned]), *((each, [tuned, test]) for each in self.reported.values())]:
+            for field, before in befores:
+                if before is None or measuring.fingerprints is None:
+                    continue
+                pairs = near_duplicates(before, measuring.fingerprints)
+                found[measuring.digest] = found.get(measuring.digest, 0) + len(pairs)
+                if pairs:
+                    lines += [f"  {pair}" for pair in pairs[:PAIRS_SHOWN]]
+                    lines += [f"  and {len(pairs) - PAIRS_SHOWN} more"] if len(pairs) > PAIRS_SHOWN else []
+                    lines.append(f"{len(pairs)} pictures of {field} are in {measuring.name} too, which is measured on")
+        if lines and not allow:
+            raise InputError("\n".join(["pictures are used twice", *lines, "leave_out takes them out; --allow-overlap goes on"]))
         return found
 
     def stage_keys(self) -> dict[str, str]:
         """For each stage, the digest of all that its result depends on: its settings, and the key of the stage before."""
-        r = self.recipe.model_dump(mode="json")
-        data = [r["data"]["crop"], self.tuning.digest, self.measuring.digest]
+        r = in_order(self.recipe.model_dump(mode="json"))
+        data = [self.recipe.crop, self.tuning.digest, self.measuring.digest]
         start = [cost.versions(), r["seed"], str(self.device), data, r["input"]]
-        keys = {"baseline": key_of(start, r["model"], r["classes"], r["train"] or self.subject.sha256, self.subject.code_sha256)}
+        keys = {
+            "baseline": key_of(start, r["model"], r["classes"], r["train"] or self.subject.sha256, self.subject.outputs_sha256)
+        }
         keys["prune"] = key_of(keys["baseline"], r["prune"])
         if r["quantize"] is not None:
             clusters = [r["quantize"][name] for name in ("bits", "kmeans", "init", "max_iterations", "rate_weight")]
@@ -248,8 +262,8 @@ class Stages:
         seconds = time.perf_counter() - started
         stored = reader.read(path)
         folder.record(self.row("encode", stored, self.measuring, seconds, is_file=True))
-        for measuring in self.reported:
-            folder.record(self.row(f"report {measuring.name}", stored, measuring, 0.0, is_file=True))
+        for name, measuring in self.reported.items():
+            folder.record(self.row(name, stored, measuring, 0.0, is_file=True))
         return path
 
     # --- what a stage takes in the container, and how it does there ---------------------------------------------------
@@ -306,7 +320,7 @@ class Stages:
         """The ledger row of a stage, measured on what the container gave back."""
         net = build(stored, stage, self.model).to(self.device)
         outputs = logits(net, measuring.pixels, wanted_convention(self.subject.convention))
-        fidelity = compare(outputs, self.reference(measuring), measuring.labels)
+        fidelity = compare(outputs, self.reference(measuring), measuring.labels, measuring.weights)
         parameters = sum(layer.n_weights for layer in stored.layers.values())
         return ledger.Row(
             run_id=f"{self.recipe.name}-{self.recipe.digest()[:8]}",

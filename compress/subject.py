@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,7 +30,7 @@ class Subject:
 
     layers: its weights as they came, in the state dict's order; empty for a net that is trained first. sha256: of the file
     that they came from, or of the tensors. n_classes: of its output. architecture: as a file's metadata describes it.
-    code_sha256: of the module that a net of the user's own comes from; empty for a SqueezeNet.
+    outputs_sha256: of what a net of the user's own computes, see _outputs_sha256; empty for a SqueezeNet.
     """
 
     net: nn.Module
@@ -42,7 +40,7 @@ class Subject:
     sha256: str
     n_classes: int
     architecture: dict[str, Any]
-    code_sha256: str
+    outputs_sha256: str
 
 
 def subject(recipe: Recipe) -> Subject:
@@ -78,40 +76,38 @@ def subject(recipe: Recipe) -> Subject:
     found = roles(net)
     if not found.compressible:
         raise RecipeError("model: the net has no Conv2d and no Linear layer, so there is nothing to compress")
-    return Subject(net, found, convention, weights.layers, weights.sha256, n_classes, architecture, _code_sha256(recipe.model))
+    outputs = "" if isinstance(recipe.model, SqueezeNetSpec) else _outputs_sha256(net, weights.layers, convention)
+    return Subject(net, found, convention, weights.layers, weights.sha256, n_classes, architecture, outputs)
 
 
 def _new_net(spec: SqueezeNetSpec | FactorySpec) -> tuple[nn.Module, dict[str, Any]]:
     if isinstance(spec, SqueezeNetSpec):
         return SqueezeNet(spec).eval(), {"name": "squeezenet"} | spec.compact()
-    net = copied(build_from(import_factory(spec.factory), spec.factory), spec.factory)
+    net = build_from(import_factory(spec.factory), spec.factory)
     return net, {"name": "factory", "factory": spec.factory, "batchnorm": spec.batchnorm}
 
 
-def copied(net: nn.Module, name: str) -> nn.Module:
-    """A copy: every stage changes one of its own, and a factory may return the same net at each call. name: of the factory,
-    for the message. Raises RecipeError for a net that cannot be copied."""
-    try:
-        return copy.deepcopy(net)
-    except Exception as error:  # whatever a module or an attribute of it raises
-        reason = f"{type(error).__name__}: {error}"
-        raise RecipeError(f"model.factory: {name}: the net must be one that copy.deepcopy can copy ({reason})") from error
+def _outputs_sha256(net: nn.Module, layers: Sequence[Layer], convention: InputConvention) -> str:
+    """A net whose code has changed is another net, with the same weights too: wherever that code is, it is known by the
+    outputs for two images of noise, to three digits."""
+    net.load_state_dict({layer.name: torch.from_numpy(layer.values()) for layer in layers})
+    with torch.no_grad():
+        outputs = net(_noise(convention)).double()
+    steps = (outputs / outputs.abs().max() * 1000).round().nan_to_num().to(torch.int16)
+    return hashlib.sha256(steps.numpy().tobytes()).hexdigest()
 
 
-def _code_sha256(spec: SqueezeNetSpec | FactorySpec) -> str:
-    """A net whose code has changed is another net, with the same weights too. What the module itself imports is not seen."""
-    if isinstance(spec, SqueezeNetSpec):
-        return ""
-    file = getattr(sys.modules[spec.factory.partition(":")[0]], "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+def _noise(convention: InputConvention) -> torch.Tensor:
+    """Two images, always the same."""
+    shape = (2, len(convention.channels), convention.size, convention.size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 def _folded(net: nn.Module, convention: InputConvention) -> nn.Module:
     """The net with its BatchNorms folded. Raises RecipeError where that changes what it computes: a forward pass that reads
     a weight outside of its layer, which tracing cannot see."""
     folded = batchnorm.fold(net)
-    shape = (2, len(convention.channels), convention.size, convention.size)
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    x = _noise(convention)
     with torch.no_grad():
         before, after = net(x), folded(x)
     worst = float((before - after).abs().max())
@@ -141,7 +137,7 @@ def _wanted_convention(recipe: Recipe) -> InputConvention:
 def _check_input(net: nn.Module, recipe: Recipe, convention: InputConvention) -> int:
     """Number of classes. Raises RecipeError for a net that does not take the images, or does not give one vector an image."""
     spec, n_channels = recipe.model, len(convention.channels)
-    crop = convention.size if recipe.data.is_digits() else recipe.data.crop
+    crop = convention.size if recipe.data.is_digits() else recipe.crop
     if isinstance(spec, SqueezeNetSpec):
         if spec.in_channels != n_channels:
             raise RecipeError(f"model.in_channels is {spec.in_channels}, the images have {n_channels} ({convention.channels})")
@@ -163,12 +159,17 @@ def n_outputs(net: nn.Module, n_channels: int, side: int, *, owner: str, field: 
     """The number of classes that a net on the CPU gives for images of n_channels x side x side. owner: what the net is of,
     field: where the size was asked for, for the message. Raises RecipeError for a net that fails, or gives anything else than
     one vector an image."""
-    try:
-        with torch.no_grad():
-            outputs = net(torch.zeros(2, n_channels, side, side))
-    except Exception as error:  # the user's own code
-        raise RecipeError(f"{owner}: the net does not take {field}: {n_channels} x {side} x {side}: {error}") from error
-    if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(outputs) != 2:
-        shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        raise RecipeError(f"{owner}: the net gives {shape} for two images, need logits of shape (2, classes)")
-    return int(outputs.shape[1])
+    found = set()
+    for n, images in ((2, "two images"), (1, "one image")):
+        try:
+            with torch.no_grad():
+                outputs = net(torch.zeros(n, n_channels, side, side))
+        except Exception as error:  # the user's own code
+            raise RecipeError(f"{owner}: the net does not take {field}: {n_channels} x {side} x {side}: {error}") from error
+        if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(outputs) != n:
+            shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+            raise RecipeError(f"{owner}: the net gives {shape} for {images}, need logits of shape ({n}, classes)")
+        found.add(int(outputs.shape[1]))
+    if len(found) > 1:
+        raise RecipeError(f"{owner}: the net gives {sorted(found)} outputs, by the number of images")
+    return found.pop()

@@ -61,9 +61,9 @@ def test_folders_of_a_net_without_names_are_its_classes_in_alphabetical_order():
     assert class_indices(["9", "10", "Z", "a"], None, 4, "here") == {"10": 0, "9": 1, "Z": 2, "a": 3}  # as torchvision's
 
 
-@pytest.mark.parametrize("names", [None, "imagenet"])
+@pytest.mark.parametrize("names", [None, "imagenet-1k", "listed"])
 def test_wordnet_ids_are_imagenets_indices(names):
-    names = None if names is None else list(imagenet_names())
+    names = list(imagenet_names()) if names == "listed" else names
     assert class_indices(["n02099601", "n01440764"], names, 1000, "here") == {"n01440764": 0, "n02099601": 207}
 
 
@@ -101,6 +101,17 @@ def test_of_wordnet_ids_the_one_that_is_not_imagenets_is_named(folder):
     assert (
         f"1 of 2 sub-folders are not classes of the net: {folder}; WordNet ids of ImageNet-1k's classes are expected" in message
     )
+
+
+def test_imagenets_classes_by_their_english_names():
+    assert class_indices(["tench", "Golden Retriever"], "imagenet-1k", 1000, "here") == {"tench": 0, "Golden Retriever": 207}
+
+
+def test_of_imagenet_a_thousand_folders_are_not_taken_in_alphabetical_order():
+    """0, 1, 10, 100, ...: of their indices, 988 would be wrong, and nobody would see."""
+    message = refusal(map(str, range(1000)), "imagenet-1k", 1000)
+    assert "1000 of 1000 sub-folders are not classes of the net: 0, 1, 10, 100, 101, ...; its classes are tench, " in message
+    assert message.endswith(", or their WordNet ids, as n01440764")
 
 
 def test_a_thousand_folders_with_one_wrong_are_not_taken_in_alphabetical_order():

@@ -103,6 +103,16 @@ def test_help_and_version_import_nothing_heavy():
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
+@pytest.mark.parametrize("arguments", [["schema"], ["inspect"]])
+def test_a_reader_that_leaves_is_no_missed_target(file, arguments):
+    """`squeeze-compress ... | head -1`: 1 would mean judged and missed."""
+    command = [sys.executable, "-m", "compress.cli", *arguments, *([str(file)] if arguments == ["inspect"] else [])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert (process.wait(60), process.stderr.read()) == (2, "")
+
+
 def test_version():
     assert call("--version").stdout == f"squeeze-compress, version {compress.__version__}\n"
 
@@ -287,15 +297,24 @@ def test_an_interrupt_is_exit_code_130(monkeypatch, where, command):
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_ctrl_c_in_a_stage_keeps_the_stages_before(tmp_path):
     long = [*SHORT, "--set", "prune.tune.steps=1000000"]
-    code = "import torch; torch.set_num_threads(1); from compress.cli import main; main()"
-    command = [sys.executable, "-c", code, "run", "digits", *long, "--runs", str(tmp_path)]
+    code = """
+    import signal, torch
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background are started with it ignored
+    from compress.cli import main
+    main()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), "run", "digits", *long, "--runs", str(tmp_path)]
     started = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while not list(tmp_path.glob("*/ledger.csv")) and process.poll() is None:
             assert time.monotonic() - started < 120
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130 and out == ""
     assert err.endswith("interrupted; finished stages are kept\n") and "Traceback" not in err
     [folder] = tmp_path.iterdir()

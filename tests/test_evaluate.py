@@ -14,6 +14,7 @@ from compress.data.digits import CONVENTION as DIGITS
 from compress.errors import CorruptArtifact, InputError, MissingDependency, RecipeError
 from compress.evaluate import evaluate
 from compress.layer import RawTensor
+from compress.measure.fidelity import paired_interval
 from compress.pipeline import run
 from compress.recipe import Source
 from compress.recipe_file import check
@@ -23,11 +24,11 @@ PRIOR = {"cat": 3, "dog": 1}  # pictures of each class
 TUNE = {"steps": 3, "learning_rate": 0.01, "batch_size": 4}
 
 
-def folder(path, counts, size=(24, 20)):
-    """A folder:PATH source of pictures that all differ."""
+def folder(path, counts, size=(24, 20), *, first=0, **options):
+    """A folder:PATH source of pictures that all differ. first: the seed of the first."""
     names = [f"{name}/{i}.png" for name, n in counts.items() for i in range(n)]
-    write_folder(path, {name: noise(i, size) for i, name in enumerate(names)})
-    return Source(source=f"folder:{path}")
+    write_folder(path, {name: noise(i, size) for i, name in enumerate(names, start=first)})
+    return Source(source=f"folder:{path}", **options)
 
 
 def answering(logits):
@@ -61,7 +62,7 @@ def test_known_figures(tmp_path, always_dog):
     assert (found.fidelity.n, found.fidelity.top1, found.fidelity.top5) == (4, 0.25, 1)  # of three classes
     assert (found.teacher_fidelity.top1, found.teacher_fidelity.agreement, found.fidelity.agreement) == (0.75, 1, 0)
     assert found.fidelity.top1_drop == 0.5  # lost on three cats, won on one dog: 1, 1, 1, -1, whose deviation is 1
-    assert found.fidelity.drop_interval == pytest.approx(1.959964 * 1 / math.sqrt(4))
+    assert found.fidelity.drop_interval == pytest.approx(paired_interval(0.75, 0.25, 4))
     assert found.fidelity.mean_kl == pytest.approx((math.e - 1) / (math.e + 2), rel=1e-5)  # p(cat) - p(dog)
     assert found.teacher_fidelity.top1_drop == found.teacher_fidelity.drop_interval == found.teacher_fidelity.mean_kl == 0
 
@@ -78,9 +79,26 @@ def test_what_was_measured_on_what(tmp_path, always_dog):
 
 
 def test_several_sets_are_taken_together(tmp_path, always_dog):
-    found = measured(always_dog, folder(tmp_path / "a", {"cat": 1}), folder(tmp_path / "b", {"dog": 2, "owl": 1}))
+    cat, others = folder(tmp_path / "a", {"cat": 1}), folder(tmp_path / "b", {"dog": 2, "owl": 1}, first=1)
+    found = measured(always_dog, cat, others)
     assert (found.fidelity.n, found.fidelity.top1, found.fidelity.top1_drop) == (4, 0.5, -0.25)
     assert found.test_set == "a: 1 images of 1 classes, with labels + b: 3 images of 2 classes, with labels"
+
+
+def test_a_picture_of_a_heavier_source_counts_for_more(tmp_path, always_dog):
+    cat = folder(tmp_path / "a", {"cat": 1}, weight=2)
+    found = measured(always_dog, cat, folder(tmp_path / "b", {"dog": 2, "owl": 1}, first=1))
+    assert (found.fidelity.n, found.fidelity.top1, found.fidelity.top1_drop) == (4, 2 / 5, 0.0)  # lost two, won two, of five
+    assert found.test_set == "2 x a: 1 images of 1 classes, with labels + 1 x b: 3 images of 2 classes, with labels"
+    plain = measured(always_dog, cat.model_copy(update={"weight": 1.0}), Source(source=f"folder:{tmp_path}/b"))
+    assert plain.test_set_sha256 != found.test_set_sha256
+
+
+def test_no_picture_is_counted_twice(tmp_path, always_dog):
+    """It would narrow the interval."""
+    sources = [folder(tmp_path / "a", {"cat": 2}), folder(tmp_path / "b", {"cat": 1, "dog": 1}, first=1)]
+    with pytest.raises(InputError, match=r"--data: 1 pictures of b are in an earlier source too.*; the first: .*b/cat/0.png"):
+        measured(always_dog, *sources)
 
 
 def test_the_same_tensors_agree_everywhere(tmp_path):
@@ -300,7 +318,7 @@ def test_a_function_that_always_returns_the_same_net(own, tmp_path):
 def test_a_file_of_a_users_net_needs_the_function(own, path):
     with pytest.raises(InputError, match=r"own.sqz: holds a net of 'user_nets:small_resnet', .* nothing imports: .* by --model"):
         evaluate(path, [own[1]])
-    with pytest.raises(CorruptArtifact, match=r"own.sqz: the net does not fit the tensors"):
+    with pytest.raises(CorruptArtifact, match=r"own.sqz: not a file of this net: "):
         evaluate(path, [own[1]], model=user_nets.mlp)
     with pytest.raises(InputError, match=r"--teacher-sha256: is the digest of a file, and --teacher names none"):
         evaluate(path, [own[1]], model=user_nets.small_resnet, teacher_sha256="0" * 64)

@@ -158,6 +158,20 @@ def test_floating_point_tensors_become_float32_and_counters_stay(dtype):
     assert set(dtypes.values()) == {torch.float32}
 
 
+def test_the_callers_own_net_stays_as_it_is():
+    net = user_nets.mlp().half().train()
+    built = build_from(lambda: net, "mine:net")
+    assert net.training and net[-1].weight.dtype == torch.float16
+    assert not built.training and built[-1].weight.dtype == torch.float32
+
+
+def test_a_compiled_net_is_refused():
+    with pytest.warns(DeprecationWarning):  # torch.jit is
+        compiled = torch.jit.trace(user_nets.mlp().eval(), torch.zeros(2, 3, 16, 16))
+    with pytest.raises(RecipeError, match=r"mine:net: returned a net compiled by torch.jit; return the module"):
+        build_from(lambda: compiled, "mine:net")
+
+
 def test_a_factory_may_import_from_the_working_directory_when_called(project):
     project("lazy_nets.py", "def small():\n    from blocks_of_lazy_nets import Block\n    return Block(1, 2)")
     project("blocks_of_lazy_nets.py", "from torch.nn import Linear as Block")

@@ -7,7 +7,7 @@ from torch import nn
 
 from compress.convention import InputConvention
 from compress.data.preprocess import normalise
-from compress.measure.fidelity import compare, logits, right_in_top
+from compress.measure.fidelity import compare, logits, paired_interval, right_in_top
 
 REFERENCE = torch.tensor([[2.0, 0, 0], [0, 2, 0], [0, 0, 2], [2, 0, 0]])  # top-1: 0 1 2 0
 OUTPUTS = torch.tensor([[2.0, 0, 0], [2, 0, 0], [0, 0, 2], [0, 2, 0]])  # top-1: 0 0 2 1
@@ -32,19 +32,49 @@ def test_kl_is_of_the_reference_not_the_other_way_round():
 
 
 def test_equal_outputs_lose_nothing():
-    fidelity = compare(REFERENCE, REFERENCE + 7, torch.tensor([0, 1, 2, 1]))  # a constant changes no softmax
-    assert fidelity.agreement == 1 and abs(fidelity.mean_kl) < 1e-6
+    fidelity = compare(REFERENCE, REFERENCE.clone(), torch.tensor([0, 1, 2, 1]))
+    assert fidelity.agreement == 1 and fidelity.mean_kl == 0
     assert (fidelity.top1, fidelity.top1_drop, fidelity.drop_interval) == (0.75, 0, 0)
+
+
+def test_equal_answers_are_not_equal_nets():
+    """No image changed, of four: that says little of the next one."""
+    fidelity = compare(REFERENCE, REFERENCE + 7, torch.tensor([0, 1, 2, 1]))  # a constant changes no softmax
+    assert fidelity.agreement == 1 and abs(fidelity.mean_kl) < 1e-6 and fidelity.top1_drop == 0
+    assert fidelity.drop_interval == pytest.approx(1.959964 / 6)  # sqrt(0.5 + 0.5) / (4 + 2)
 
 
 def test_the_paired_interval_by_hand():
     labels = torch.tensor([0, 1, 2, 1])  # reference right: 1 1 1 0; outputs right: 1 0 1 1
     fidelity = compare(OUTPUTS, REFERENCE, labels)
     assert (fidelity.top1, fidelity.top5) == (0.75, 1.0)  # three classes: top-5 is all of them
-    lost = np.array([0, 1, 0, -1])
-    assert fidelity.top1_drop == lost.mean() == 0
-    assert fidelity.drop_interval == pytest.approx(1.959964 * lost.std(ddof=1) / 2)
-    assert fidelity.drop_interval == pytest.approx(1.959964 * math.sqrt(2 / 3) / 2)
+    assert fidelity.top1_drop == 0  # one lost, one won
+    assert fidelity.drop_interval == pytest.approx(1.959964 * math.sqrt(1.5 + 1.5) / 6)
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.02, 0.2, 1.0])
+def test_the_paired_interval_covers_the_difference(lost):
+    """Of 2,000 sets of 100 images, at least 93% hold the true difference in their interval, also where little changes."""
+    rng = np.random.default_rng(0)
+    counts = rng.multinomial(100, [lost, (1 - lost) / 20, (1 - lost) * 19 / 20], size=2000) / 100
+    covered = [abs(b - c - (lost - (1 - lost) / 20)) <= paired_interval(b, c, 100) for b, c, _ in counts]
+    assert np.mean(covered) >= 0.93
+
+
+def test_on_many_images_the_interval_is_the_plain_one():
+    lost = np.repeat([1.0, -1, 0], [3000, 2000, 15000])
+    assert paired_interval(0.15, 0.10, 20000) == pytest.approx(1.959964 * lost.std(ddof=1) / math.sqrt(20000), rel=1e-3)
+
+
+def test_an_image_of_weight_two_counts_as_two():
+    labels, weights = torch.tensor([0, 1, 2, 1]), torch.tensor([2.0, 1, 1, 1])
+    twice = torch.tensor([0, 0, 1, 2, 3])
+    weighted = compare(OUTPUTS, REFERENCE, labels, weights)
+    repeated = compare(OUTPUTS[twice], REFERENCE[twice], labels[twice])
+    for name in ("agreement", "mean_kl", "top1", "top5", "top1_drop"):
+        assert getattr(weighted, name) == pytest.approx(getattr(repeated, name))
+    assert weighted.n == 4 and weighted.drop_interval > repeated.drop_interval  # four images know less than five
+    assert weighted.drop_interval == pytest.approx(paired_interval(0.2, 0.2, 25 / 7))
 
 
 def test_the_sign_of_the_drop():
@@ -62,6 +92,14 @@ def test_top_k_by_hand():
     assert right_in_top(outputs, labels, 1).tolist() == [True] + [False] * 6
     assert right_in_top(outputs, labels, 5).tolist() == [True] * 5 + [False] * 2
     assert compare(outputs, outputs, labels).top5 == pytest.approx(5 / 7)
+
+
+def test_of_equal_logits_the_first_is_the_answer():
+    """As argmax says it, by which nets agree; a dead output gives the same logit to every class."""
+    dead = torch.zeros(10, 10)
+    assert right_in_top(dead, torch.arange(10), 1).tolist() == [True] + [False] * 9
+    assert right_in_top(dead, torch.arange(10), 5).tolist() == [True] * 5 + [False] * 5
+    assert (dead.argmax(1) == 0).all()
 
 
 def test_logits_are_those_of_the_normalised_images_in_batches_of_any_size():

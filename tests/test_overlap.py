@@ -183,7 +183,10 @@ def test_pictures_of_one_imagenet_file_are_one_whatever_they_look_like():
     measured = Fingerprints(
         ("b/n01440764_11.jpg", "b/n01440764_2_tench.jpg", "c/n01440764_2.png", "b/other.jpg"), np.zeros((4, 576), np.float32)
     )
-    assert near_duplicates(tuned, measured) == [Pair("a/n01440764_2.JPEG", "b/n01440764_2_tench.jpg", 1.0)]
+    (pair,) = near_duplicates(tuned, measured)
+    assert pair == Pair("a/n01440764_2.JPEG", "b/n01440764_2_tench.jpg", 0.0, same_file=True)
+    assert str(pair) == "a/n01440764_2.JPEG  and  b/n01440764_2_tench.jpg  (same ImageNet file name, correlation 0.000)"
+    assert str(Pair("a.jpg", "b.jpg", 0.91234)) == "a.jpg  and  b.jpg  (correlation 0.912)"
 
 
 # --- real sets -------------------------------------------------------------------------------------------------------

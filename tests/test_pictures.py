@@ -99,23 +99,47 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    assert refusal(of_folder, tmp_path / "none") == f"{tmp_path}/none: no such folder"
+    assert refusal(of_folder, tmp_path / "none") == f"data.test: {tmp_path}/none: no such folder"
     (tmp_path / "file.txt").touch()
-    assert refusal(of_folder, tmp_path / "file.txt") == f"{tmp_path}/file.txt: not a folder"
+    assert refusal(of_folder, tmp_path / "file.txt") == f"data.test: {tmp_path}/file.txt: not a folder"
 
 
 def test_a_folder_without_classes_says_what_is_expected(tmp_path):
-    expected = f"{tmp_path}: no sub-folders; expected {tmp_path}/<class>/<picture>.jpg"
+    expected = f"data.test: {tmp_path}: no sub-folders; expected {tmp_path}/<class>/<picture>.jpg"
     assert refusal(of_folder, tmp_path) == expected
     write_folder(tmp_path, {"a.png": flat(0)})
     assert refusal(of_folder, tmp_path) == expected
 
 
-@pytest.mark.parametrize("inside", [{}, {"a.gif": b""}, {"deeper/a.png": flat(0)}])
+@pytest.mark.parametrize("inside", [{}, {"a.txt": b""}, {"deeper/a.txt": b""}, {"deeper/.a.png": flat(0)}])
 def test_a_class_without_pictures_is_named(folder, inside):
     (folder / "cat").mkdir()
     write_folder(folder / "cat", inside)
-    assert refusal(of_folder, folder).startswith(f"{folder}/cat: a class without pictures; it may hold .bmp, .jpeg, .jpg, .png,")
+    expected = f"data.test: {folder}/cat: a class without pictures; it may hold .bmp, .gif, .jpeg, .jpg, .png,"
+    assert refusal(of_folder, folder).startswith(expected)
+
+
+def test_pictures_at_any_depth_are_of_the_class(folder):
+    write_folder(folder, {"ant/deep/er/d.png": flat(1), "ant/z.gif": flat(2)})
+    found = of_folder(folder)
+    assert names(found) == ["ant/a.png", "ant/b.png", "er/d.png", "ant/z.gif", "bee/c.PNG"]
+    assert [item.category for item in found.items] == ["ant"] * 4 + ["bee"]
+
+
+def test_a_class_that_is_a_link_to_nothing_is_named(folder):
+    """In alphabetical order, every class after it would have the wrong index."""
+    (folder / "bat").symlink_to(folder / "gone")
+    assert refusal(of_folder, folder) == f"data.test: {folder}/bat: a link to nothing"
+
+
+def test_a_place_that_is_from_the_environment_is_named_as_the_recipe_has_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("PICTURES", str(tmp_path))
+    assert refusal(of_folder, "$PICTURES/none") == f"data.test: folder:$PICTURES/none: {tmp_path}/none: no such folder"
+
+
+def test_the_home_folder_is_known(monkeypatch, folder):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert names(of_folder(f"~/{folder.name}")) == names(of_folder(folder))
 
 
 def test_a_class_that_may_not_be_listed_is_named(folder, monkeypatch):
@@ -127,7 +151,7 @@ def test_a_class_that_may_not_be_listed_is_named(folder, monkeypatch):
         return listed(path)
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
-    assert refusal(of_folder, folder) == f"{folder}/bee: cannot be listed: Permission denied"
+    assert refusal(of_folder, folder) == f"data.test: {folder}/bee: cannot be listed: Permission denied"
 
 
 # --- shards ----------------------------------------------------------------------------------------------------------
@@ -170,12 +194,12 @@ def test_a_shard_that_is_cut_is_named_wherever_it_is_cut(shards):
     for end in range(100, 8 * 512, 300):  # four members of one block each, with their headers
         (shards / "train-0.tar").write_bytes(whole[:end])
         message = refusal(of_shards, shards / "train-*.tar")
-        assert message.startswith(f"{shards}/train-0.tar: "), (end, message)
+        assert message.startswith(f"data.test: {shards}/train-0.tar: "), (end, message)
 
 
 def test_shards_that_are_not_there_are_named(tmp_path):
-    assert refusal(of_shards, tmp_path / "*.tar") == f"{tmp_path}/*.tar: no shard matches"
-    assert refusal(of_shards, tmp_path / "a.tar") == f"{tmp_path}/a.tar: no such shard"
+    assert refusal(of_shards, tmp_path / "*.tar") == f"data.test: {tmp_path}/*.tar: no shard matches"
+    assert refusal(of_shards, tmp_path / "a.tar") == f"data.test: {tmp_path}/a.tar: no such shard"
 
 
 def test_more_than_memory_should_hold_is_refused(shards, monkeypatch):

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 import user_nets
 from PIL import Image
+from torch import nn
 
 import compress
 from compress.errors import InputError, RecipeError, WeightsError
@@ -99,12 +100,49 @@ def test_a_changed_factory_is_another_input(folders, tmp_path, monkeypatch):
     code = "import user_nets\nfrom torch import nn\ndef net():\n    return nn.Sequential(user_nets.small_resnet(), nn.{}())\n"
     monkeypatch.chdir(tmp_path)
     reused = []
+    (tmp_path / "changing.py").write_text("from inside import net")  # the code that changes is elsewhere
     for layer in ("ReLU", "ReLU", "Tanh"):
-        (tmp_path / "changing.py").write_text(code.format(layer))
+        (tmp_path / "inside.py").write_text(code.format(layer))
         sys.modules.pop("changing", None)
+        sys.modules.pop("inside", None)
         shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
         reused.append(made(tmp_path, folders, "changing:net", quantize=None).reused)
     assert reused == [(), ("baseline", "prune"), ()]
+
+
+class Flat(nn.Module):
+    """As in many a tutorial: a view of the activations, a plain tensor on the module, and its own `preprocess`."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2, self.fc = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Linear(8 * 12 * 12, 4)
+        self.mean = torch.full((1, 3, 1, 1), 0.1)
+
+    def preprocess(self, x):
+        return x - self.mean
+
+    @property
+    def metadata(self):
+        return "mine"
+
+    def forward(self, x):
+        x = self.conv2(self.conv1(self.preprocess(x)).relu()).relu()
+        return self.fc(x.view(x.size(0), -1))
+
+
+def flat():
+    torch.manual_seed(0)
+    return Flat()
+
+
+@pytest.mark.parametrize("prune", [{"density": 0.6, "tune": TUNE}, {"method": "channels", "macs": 0.6}])
+def test_a_net_that_views_and_has_attributes_of_its_own(folders, tmp_path, prune):
+    result = made(tmp_path, folders, f"{__name__}:flat", prune=prune)
+    net = compress.load(result.artifact, model=flat)
+    assert net.metadata == "mine" and net.class_names == tuple(CLASSES)  # what it has already is left as it is
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(net.preprocess(x), x - 0.1)
+    assert net(x).shape == (2, 4) and (net.conv1.out_channels < 8) == ("macs" in prune)
 
 
 def test_a_users_net_with_weights_from_a_file(folders, tmp_path):
@@ -145,7 +183,7 @@ def test_a_file_of_a_users_net_imports_nothing(folders, tmp_path):
     assert compress.read(result.artifact).metadata["architecture"]["factory"] == "user_nets:small_resnet"
     with pytest.raises(InputError, match=r"holds a net of 'user_nets:small_resnet'.*compress.load\(path, model=function\)"):
         compress.load(result.artifact)
-    with pytest.raises(compress.errors.CorruptArtifact, match="the net does not fit the tensors"):
+    with pytest.raises(compress.errors.CorruptArtifact, match=r"mine.sqz: not a file of this net: "):
         compress.load(result.artifact, model=user_nets.mlp)
 
 
@@ -207,10 +245,11 @@ def test_a_file_with_channels_that_do_not_fit_each_other_is_refused(tmp_path):
 
 def test_report_sets_are_measured_once_on_the_file(folders, tmp_path):
     data = {"tune": f"folder:{folders}/train", "test": f"folder:{folders}/train", "report": [f"folder:{folders}/val"], "crop": 16}
-    with pytest.raises(
-        InputError, match=r"16 pictures are tuned on and measured on \(pictures.*/train\).*--allow-overlap(?s:.)*0.png"
-    ):
+    with pytest.raises(InputError) as refused:
         made(tmp_path, folders, data=data)
+    lines = str(refused.value).splitlines()
+    assert lines[0] == "pictures are used twice" and len(lines) == 1 + 16 + 2 and "0.png" in lines[1]
+    assert lines[-2].startswith("16 pictures of data.tune are in ") and lines[-1].endswith("--allow-overlap goes on")
     result = run(check(fields(folders, data=data)), runs=tmp_path / "runs", device="cpu", allow_overlap=True)
     assert [row.stage for row in result.rows][-2:] == ["encode", result.rows[-1].stage]
     assert result.rows[-1].stage.startswith("report ") and result.rows[-1].n == 12
@@ -218,6 +257,27 @@ def test_report_sets_are_measured_once_on_the_file(folders, tmp_path):
     assert (result.rows[-2].overlap, result.rows[-1].overlap) == (16, 0)
     published, rows = ledger.promote(result.folder, tmp_path / "artifacts")
     assert published.read_bytes() == result.artifact.read_bytes() and rows[-1].stage == result.rows[-1].stage
+
+
+def test_what_choices_are_made_by_is_not_reported(folders, tmp_path):
+    """Every set is looked at before the run is refused. Two sets of one name are two rows."""
+    data = {"tune": f"folder:{folders}/train", "test": f"folder:{folders}/val", "crop": 16}
+    data["report"] = [
+        {"source": f"folder:{folders}/{name}", "take_every": n} for name, n in (("val", 1), ("val", 2), ("train", 8))
+    ]
+    with pytest.raises(InputError) as refused:
+        made(tmp_path, folders, data=data)
+    counts = [line.split(", ")[0] for line in str(refused.value).splitlines() if not line.startswith("  ")][1:-1]
+    assert [line.split(" are in ")[0] for line in counts] == [
+        "12 pictures of data.test",
+        "6 pictures of data.test",
+        "2 pictures of data.tune",
+    ]
+    recipe = check(fields(folders, data=data, prune=None, quantize=None))
+    rows = run(recipe, runs=tmp_path / "runs", device="cpu", allow_overlap=True).rows
+    name = rows[-3].stage
+    assert [(row.stage, row.n, row.overlap) for row in rows[-3:-1]] == [(name, 12, 12), (f"{name} 2", 6, 6)]
+    assert [row.stage for row in ledger.read(next((tmp_path / "runs").glob("*/ledger.csv")))] == [row.stage for row in rows]
 
 
 def test_the_digest_of_a_run_does_not_depend_on_where_the_pictures_are(folders, tmp_path, monkeypatch):

@@ -257,13 +257,21 @@ def test_a_file_without_values_is_refused(tmp_path):
 def test_a_pt_file_with_code_is_refused_and_nothing_runs(tmp_path):
     trace = tmp_path / "ran"
     path = write(tmp_path / "evil.pt", {"conv.weight": Runs(f"echo ran > {trace}")})
-    assert "evil.pt: not a state dict that weights_only accepts" in refusal(path)
+    message = refusal(path)
+    assert message.endswith(
+        "evil.pt: not a state dict that weights_only accepts: it is damaged, or holds more than tensors; save net.state_dict()"
+    )
     assert not trace.exists()
 
 
 @pytest.mark.parametrize("value", [[torch.ones(2)], {"state_dict": {"conv.bias": torch.ones(2)}}, torch.ones(2)])
 def test_a_pt_file_of_something_else_is_refused(tmp_path, value):
     assert "expected a state dict of tensors" in refusal(write(tmp_path / "w.pt", value))
+
+
+def test_of_a_training_checkpoint_the_state_dict_is_asked_for(tmp_path):
+    path = write(tmp_path / "w.pt", {"model": small_state(), "epoch": 3})
+    assert refusal(path) == f"{path}: expected a state dict of tensors, 'model' is a dict; save its 'model' alone"
 
 
 @pytest.mark.parametrize(("suffix", "message"), [(".safetensors", "not a safetensors file"), (".pt", "not a state dict")])

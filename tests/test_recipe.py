@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from compress import recipe, recipe_file
 from compress.errors import RecipeError
 from compress.recipe import Recipe, SqueezeNetSpec
+from compress.recipe_file import check
 
 # --- per_layer -------------------------------------------------------------------------------------------------------
 
@@ -21,6 +22,22 @@ def test_one_number_goes_to_every_layer():
 def test_the_first_pattern_that_matches_wins():
     table = {"features.0": 1.0, "*.expand3x3": 0.25, "features.*": 0.5, "*": 0.75}
     assert list(recipe.per_layer(table, LAYERS, field="f").values()) == [1.0, 0.5, 0.25, 0.75]
+
+
+def test_the_order_of_patterns_is_part_of_the_digest():
+    """The first match wins, so another order is another run; the order of other fields is not."""
+    tables = [dict(items) for items in ([("*", 0.9), ("c", 0.1)], [("c", 0.1), ("*", 0.9)])]
+    assert tables[0] == tables[1]
+    for section, field, more in (("prune", "density", {}), ("quantize", "rate_weight", {"bits": 4})):
+        one, other = (check({"name": "x", section: {field: table, **more}}).digest() for table in tables)
+        assert one != other
+    assert check({"seed": 1, "name": "x"}).digest() == check({"name": "x", "seed": 1}).digest()
+
+
+def test_tuning_crops_are_as_large_as_what_the_net_takes():
+    assert check({"name": "x"}).crop == 128
+    own = {"name": "x", "input": {"size": 96, "resize": 112}}
+    assert check(own).crop == 96 and check(own | {"data": {"crop": 64}}).crop == 64
 
 
 def test_a_layer_without_a_pattern_is_named():

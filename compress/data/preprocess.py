@@ -131,7 +131,7 @@ def normalise(pixels: Tensor, convention: InputConvention) -> Tensor:
         x = x.flip(1)
     mean = torch.tensor(convention.mean, device=x.device).view(1, -1, 1, 1)
     std = torch.tensor(convention.std, device=x.device).view(1, -1, 1, 1)
-    return (x * convention.scale - mean) / std
+    return ((x * convention.scale - mean) / std).contiguous()  # or a net that views its activations flat would fail
 
 
 def to_pixels(image: Image.Image) -> Tensor:

@@ -44,7 +44,8 @@ class TuningSet:
 class MeasuringSet:
     """pixels: (n, h, w, c) uint8. labels: (n,) int64, or None where only agreement with the uncompressed net can be told.
 
-    digest: SHA-256 of pixels and labels. fingerprints: of the pictures that the pixels are of; None for digits."""
+    weights: (n,) how much each image counts; None: all the same. digest: SHA-256 of pixels, labels and weights. fingerprints:
+    of the pictures that the pixels are of; None for digits."""
 
     name: str
     description: str
@@ -52,6 +53,7 @@ class MeasuringSet:
     pixels: Tensor
     labels: Tensor | None
     fingerprints: Fingerprints | None
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,15 +111,15 @@ def _draw(parts: Sequence[_Part], rng: np.random.Generator) -> Image.Image:
 
 
 def measuring_set(
-    sources: Sequence[Source], convention: InputConvention, names: Sequence[str] | None, n_classes: int, *, field: str
+    sources: Sequence[Source], convention: InputConvention, classes: Sequence[str] | None, n_classes: int, *, field: str
 ) -> MeasuringSet:
     """The pictures of all sources, short side to convention.resize, centre crop of convention.size; or crops of the bundled ones.
 
-    names: of the net's classes, where they are known. n_classes: of the net. field: of the recipe, for messages.
-    Either all pictures have labels or none. Raises InputError.
+    classes, n_classes: of the net, see class_indices. field: of the recipe, for messages.
+    Either all pictures have labels or none, and no picture is in two sources. Raises InputError.
     """
     parts = [
-        _measuring_part(source, convention, names, n_classes, where)
+        _measuring_part(source, convention, classes, n_classes, where)
         for source, where in zip(sources, _fields(field, sources), strict=True)
     ]
     if len(parts) == 1:
@@ -131,19 +133,43 @@ def measuring_set(
             f"{field}: {', '.join(without)}: pictures without labels, and the others have some; measure them apart, "
             "for accuracy is of pictures with labels"
         )
+    _check_distinct(parts, field)
     joined = torch.cat(known) if known else None
+    digest, descriptions, weights = _digest(pixels, joined), [part.description for part in parts], None
+    if len({source.weight for source in sources}) > 1:
+        counts = torch.tensor([len(part.pixels) for part in parts])
+        weights = torch.tensor([source.weight for source in sources], dtype=torch.float64).repeat_interleave(counts)
+        digest = hashlib.sha256(digest.encode() + weights.numpy().astype("<f8").tobytes()).hexdigest()
+        descriptions = [f"{source.weight:g} x {text}" for source, text in zip(sources, descriptions, strict=True)]
     return MeasuringSet(
         "+".join(part.name for part in parts),
-        " + ".join(part.description for part in parts),
-        _digest(pixels, joined),
+        " + ".join(descriptions),
+        digest,
         pixels,
         joined,
         Fingerprints.join(marks) if marks else None,
+        weights,
     )
 
 
+def _check_distinct(parts: Sequence[MeasuringSet], field: str) -> None:
+    """A picture that is counted twice would narrow the interval. Raises InputError."""
+    seen: dict[bytes, int] = {}
+    for number, part in enumerate(parts):
+        found = [hashlib.sha256(image.numpy().data).digest() for image in part.pixels]
+        twice = [i for i, digest in enumerate(found) if seen.get(digest, number) != number]
+        if twice:
+            named = part.fingerprints is not None and len(part.fingerprints.names) == len(found)
+            first = f"; the first: {part.fingerprints.names[twice[0]]}" if part.fingerprints and named else ""
+            raise InputError(
+                f"{field}: {len(twice)} pictures of {part.name} are in an earlier source too, and would count twice{first}"
+            )
+        for digest in found:
+            seen.setdefault(digest, number)
+
+
 def _measuring_part(
-    source: Source, convention: InputConvention, names: Sequence[str] | None, n_classes: int, field: str
+    source: Source, convention: InputConvention, classes: Sequence[str] | None, n_classes: int, field: str
 ) -> MeasuringSet:
     mode = "L" if convention.channels == "L" else "RGB"
     if source.source == "digits":
@@ -164,16 +190,16 @@ def _measuring_part(
     pixels = torch.empty((len(found.items), convention.size, convention.size, len(mode)), dtype=torch.uint8)
     for i in range(len(pixels)):
         pixels[i] = to_pixels(centre_crop(found.open(i), resize=convention.resize, size=convention.size))
-    labels_or_none = _labels(found, names, n_classes, f"{field}: {source.source}")
+    labels_or_none = _labels(found, classes, n_classes, f"{field}: {source.source}")
     description = f"{found.description()}, {'with' if labels_or_none is not None else 'without'} labels"
     return MeasuringSet(found.name, description, _digest(pixels, labels_or_none), pixels, labels_or_none, found.fingerprints)
 
 
-def _labels(found: pictures.Pictures, names: Sequence[str] | None, n_classes: int, source: str) -> Tensor | None:
+def _labels(found: pictures.Pictures, classes: Sequence[str] | None, n_classes: int, source: str) -> Tensor | None:
     """(n,) class indices: by the name of the sub-folder, or the number in the shard. None where no sample has one."""
     categories = [item.category for item in found.items]
     if found.folders:
-        index = class_indices(found.folders, names, n_classes, source)
+        index = class_indices(found.folders, classes, n_classes, source)
         return torch.tensor([index[each] for each in categories if isinstance(each, str)])
     labels = [each for each in categories if isinstance(each, int)]
     if not labels:

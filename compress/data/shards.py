@@ -71,7 +71,11 @@ def _matches(url: str) -> list[OpenFile]:
         raise MissingDependency(f"{url}: {error}") from error
     except Exception as error:  # a protocol that is unknown, a server that refuses: whatever its file system raises
         raise InputError(f"{url}: cannot be looked up: {error}") from error
-    files = [OpenFile(fs, path, compression="infer") for path, info in found.items() if info.get("type") != "directory"]
+    files = [
+        OpenFile(fs, path, compression="gzip" if path.endswith(".tgz") else "infer")
+        for path, info in found.items()
+        if info.get("type") != "directory"
+    ]
     if found and not files:
         raise InputError(f"{url}: a folder; expected its shards, as in {url.rstrip('/')}/*.tar")
     if not files:

@@ -7,6 +7,12 @@ from rich.console import Console
 PLAIN_WIDTH = 180  # columns of a table that goes to a file or a pipe, where there is no terminal to fit
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """rich would leave with exit code 1, which means "judged and missed": the command's own handler decides."""
+        raise
+
+
 def console_for(*, stderr: bool = False) -> Console:
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+    console = _Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else _Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)

@@ -68,7 +68,10 @@ def ledger(rows: Sequence[LedgerRow]) -> None:
         console.print(f"tuned on: {tuned_on}", markup=False, soft_wrap=True)
     for row in rows:
         if row.overlap:
-            console.print(f"{row.stage}: {row.overlap} of its pictures were tuned on too (--allow-overlap)", soft_wrap=True)
+            console.print(
+                f"{row.stage}: {row.overlap} pictures that it was tuned or chosen by are in its set too (--allow-overlap)",
+                soft_wrap=True,
+            )
     for names in dict.fromkeys(row.not_compressed for row in rows if row.not_compressed):
         console.print(f"stored as they are, no Conv2d or Linear: {names}", markup=False, soft_wrap=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torch import nn
 from compress.artifact.reader import Artifact, read
 from compress.artifact.tensors import tensors, wanted_convention
 from compress.convention import InputConvention
-from compress.data.classes import imagenet_names
+from compress.data.classes import IMAGENET, imagenet_names
 from compress.data.preprocess import Preprocess
 from compress.errors import CorruptArtifact, InputError
 from compress.models import batchnorm
@@ -42,15 +41,18 @@ def load(path: str | os.PathLike[str], *, model: Factory | None = None, device: 
 
     A SqueezeNet is built from the file's metadata. For a net of the user's own, `model` is the function that makes it:
     nothing that a file names is imported. It takes torchvision's input convention (a grey net: its own, stated in
-    `.preprocess.convention`).
+    `.preprocess.convention`). A name that such a net has already, say a `preprocess` of its own, is left as it is.
     Raises ArtifactError for a file that is not accepted, or whose tensors are not those of the net; InputError where the file
     needs `model`.
     """
     artifact = read(path, **limits)
     loaded = from_artifact(artifact, str(path), model)
-    net: Any = loaded.net.to(device)
-    net.preprocess, net.class_names, net.metadata = loaded.preprocess, loaded.class_names, artifact.metadata
-    return loaded.net
+    net = loaded.net.to(device)
+    extras = {"preprocess": loaded.preprocess, "class_names": loaded.class_names, "metadata": artifact.metadata}
+    for name, value in extras.items():
+        if model is None or not hasattr(net, name):
+            setattr(net, name, value)
+    return net
 
 
 def from_artifact(artifact: Artifact, source: str, model: Factory | None = None) -> Loaded:
@@ -75,18 +77,23 @@ def build(artifact: Artifact, source: str, model: Factory | None = None) -> nn.M
     shapes = {name: array.shape for name, array in arrays.items()}
     net = _empty_net(artifact.metadata, source, model)
     described = artifact.metadata.get("architecture")
-    if isinstance(described, dict) and described.get("channels") == "pruned":
+    channels_pruned = isinstance(described, dict) and described.get("channels") == "pruned"
+    if channels_pruned:
         _shrink(net, shapes, artifact, source)
     expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     if expected != shapes:
         different = sorted(name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name))
+        who = "the net does not fit the tensors (metadata.architecture)" if model is None else "not a file of this net"
         raise CorruptArtifact(
-            f"{source}: the net does not fit the tensors (metadata.architecture): {different[0]} is "
-            f"{shapes.get(different[0], 'missing')}, the net has {expected.get(different[0], 'no such tensor')}"
+            f"{source}: {who}: {different[0]} is {shapes.get(different[0], 'missing')}, the net has "
+            f"{expected.get(different[0], 'no such tensor')}"
         )
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     net.load_state_dict(state, strict=True, assign=True)
-    return net.eval().requires_grad_(False)
+    net.requires_grad_(False).eval()
+    if channels_pruned and model is not None:
+        _check_runs(net, artifact, source)
+    return net
 
 
 def _empty_net(metadata: Mapping[str, Any], source: str, model: Factory | None) -> nn.Module:
@@ -101,21 +108,36 @@ def _empty_net(metadata: Mapping[str, Any], source: str, model: Factory | None) 
         spec = architecture(metadata, source)
         with torch.device("meta"):
             return SqueezeNet(spec)
-    net = copy.deepcopy(build_from(model, getattr(model, "__qualname__", "model")))  # it may give the caller's own net
+    net = build_from(model, getattr(model, "__qualname__", "model"))
     folded = isinstance(described, dict) and described.get("batchnorm") == "fold"
     return batchnorm.fold(net) if folded else net
 
 
 def _shrink(net: nn.Module, shapes: Mapping[str, tuple[int, ...]], artifact: Artifact, source: str) -> None:
     """Give a net the shapes of the file's tensors, where channels were pruned."""
-    convention = InputConvention.from_metadata(artifact.metadata.get("input", {}), source)
     try:
         resize(net, shapes)
-        outputs = check_fits(net, (1, len(convention.channels), convention.size, convention.size))
-        if isinstance(net, SqueezeNet) and outputs != (1, net.spec.classes):
-            raise ValueError(f"the net gives {outputs[-1]} outputs, metadata.architecture has {net.spec.classes} classes")
+        if isinstance(net, SqueezeNet):
+            outputs = check_fits(net, _one_image(artifact, source))
+            if outputs != (1, net.spec.classes):
+                raise ValueError(f"the net gives {outputs[-1]} outputs, metadata.architecture has {net.spec.classes} classes")
     except ValueError as error:
         raise CorruptArtifact(f"{source}: {error}") from error
+
+
+def _check_runs(net: nn.Module, artifact: Artifact, source: str) -> None:
+    """A user's own net with fewer channels, on the CPU: its code may do what a check without memory cannot (check_fits)."""
+    shape = _one_image(artifact, source)
+    try:
+        with torch.no_grad():
+            net(torch.zeros(shape))
+    except Exception as error:  # the user's own code, on shapes that the file chose
+        raise CorruptArtifact(f"{source}: the layers do not fit each other for an input of {shape}: {error}") from error
+
+
+def _one_image(artifact: Artifact, source: str) -> tuple[int, int, int, int]:
+    convention = InputConvention.from_metadata(artifact.metadata.get("input", {}), source)
+    return (1, len(convention.channels), convention.size, convention.size)
 
 
 def architecture(metadata: Mapping[str, Any], source: str) -> SqueezeNetSpec:
@@ -135,4 +157,4 @@ def class_names(described: object) -> tuple[str, ...] | None:
     """The names of the classes, from a file's metadata: a list of names, "imagenet-1k", or None where it has none."""
     if isinstance(described, list):
         return tuple(str(name) for name in described)
-    return imagenet_names() if described == "imagenet-1k" else None
+    return imagenet_names() if described == IMAGENET else None

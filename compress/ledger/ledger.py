@@ -26,9 +26,9 @@ class Row:
     size_bytes: what the stage takes in the container. ratio_fp32, ratio_alexnet: times smaller than the net's fp32
     parameters and than AlexNet's. top1, top5, agreement: shares of n images of `test_set`. top1_drop: the uncompressed net's
     top-1 less this one's, drop_interval: half-width of its paired 95% interval. mean_kl: nats. tuned_on: empty until a stage
-    has tuned something. overlap: pictures of the tuning set that are in test_set too (--allow-overlap); empty where that was
-    not looked for. not_compressed: tensors of layer types that are stored as they are. seconds: of the stage's own
-    work, without measuring it. peak_memory_bytes: of the process, up to then.
+    has tuned something. overlap: pictures that it was tuned on, or of a reported set chosen by, that are in test_set too
+    (--allow-overlap); empty where that was not looked for. not_compressed: tensors of layer types that are stored as they
+    are. seconds: of the stage's own work, without measuring it. peak_memory_bytes: of the process, up to then.
     """
 
     run_id: str

@@ -69,6 +69,7 @@ def _fetch(url: str) -> bytes:
     data = bytearray()
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+            announced = response.length  # bytes, None where the server does not say
             while piece := response.read(_PIECE):
                 data += piece
                 if len(data) > MAX_BYTES:
@@ -78,4 +79,6 @@ def _fetch(url: str) -> bytes:
         raise WeightsError(f"{url}: cannot be fetched: the server says {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise WeightsError(f"{url}: cannot be fetched: {getattr(error, 'reason', None) or error}") from error
+    if announced is not None and len(data) < announced:
+        raise WeightsError(f"{url}: cannot be fetched: cut off after {len(data):,} of {announced:,} bytes")
     return bytes(data)

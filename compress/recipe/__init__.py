@@ -5,11 +5,11 @@ Below the edge a recipe is trusted.
 
 from compress.recipe.data import Data, Source
 from compress.recipe.model import FactorySpec, Input, SqueezeNetSpec
-from compress.recipe.recipe import Recipe, json_schema, per_layer
+from compress.recipe.recipe import Recipe, in_order, json_schema, per_layer
 from compress.recipe.section import EntryError
 from compress.recipe.steps import Encode, Prune, Quantize, Target, Train, Tune
 
 __all__ = [
     "Data", "Encode", "EntryError", "FactorySpec", "Input", "Prune", "Quantize", "Recipe", "Source", "SqueezeNetSpec",
-    "Target", "Train", "Tune", "json_schema", "per_layer",
+    "Target", "Train", "Tune", "in_order", "json_schema", "per_layer",
 ]  # fmt: skip

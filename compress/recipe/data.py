@@ -18,7 +18,12 @@ class Source(Section):
         pattern=SOURCE,
         description="bundled, digits, folder:PATH or shards:GLOB (tars, also fsspec URLs); $NAME is an environment variable",
     )
-    weight: float = Field(default=1.0, gt=0, description="tune: how many images come from here, relative to the other sources")
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        description="tune: how many images come from here, relative to the other sources; "
+        "test, report: how much an image from here counts, relative to those of the other sources",
+    )
     leave_out_every: int | None = Field(default=None, ge=2, description="leave out every n-th image, in the order of their paths")
     take_every: int | None = Field(default=None, ge=1, description="take only every n-th image: what leave_out_every leaves out")
     leave_out: tuple[str, ...] = Field(
@@ -62,7 +67,9 @@ class Data(Section):
     report: Sources | None = Field(
         default=None, description="sets that the finished file alone is measured on, a ledger row each"
     )
-    crop: int = Field(default=128, ge=8, le=512, description="side of the tuning crops, pixels")
+    crop: int | None = Field(
+        default=None, ge=8, le=512, description="side of the tuning crops, pixels; 128, or input.size where that is given"
+    )
     min_area: float = Field(default=0.05, gt=0, le=1, description="of a tuning crop, as a share of its picture's area")
 
     @model_validator(mode="after")

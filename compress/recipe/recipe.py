@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from compress.errors import RecipeError
+from compress.paths import is_url
 from compress.recipe.data import Data
 from compress.recipe.model import FactorySpec, Input, SqueezeNetSpec
 from compress.recipe.section import Section
@@ -26,6 +27,10 @@ def _check_classes(value: Any) -> Any:
 def _kind_of_model(fields: Any) -> str:
     is_factory = isinstance(fields, FactorySpec) or (isinstance(fields, Mapping) and "factory" in fields)
     return FactorySpec.__name__ if is_factory else SqueezeNetSpec.__name__
+
+
+PATTERN_TABLES = frozenset({"density", "bits", "rate_weight"})  # fields that may be a table for per_layer
+DEFAULT_CROP = 128  # pixels
 
 
 class Recipe(Section):
@@ -63,7 +68,7 @@ class Recipe(Section):
             raise ValueError("`weights: scratch` and a `train` section go together")
         if self.weights == "scratch" and self.weights_sha256 is not None:
             raise ValueError("weights_sha256 is for a file, and weights: scratch reads none")
-        if self.weights is not None and self.weights.startswith("http") and self.weights_sha256 is None:
+        if self.weights is not None and is_url(self.weights) and self.weights_sha256 is None:
             raise ValueError("weights from a URL need weights_sha256")
         if (self.data.tune[0].source == "digits") != self.data.is_digits():
             raise ValueError("data.tune and data.test must both be digits, or neither")
@@ -92,11 +97,26 @@ class Recipe(Section):
             return self.weights or self.model.weights
         return self.weights or "ndf"
 
+    @property
+    def crop(self) -> int:
+        """Side of the tuning crops, pixels."""
+        return self.data.crop or (self.input.size if self.input is not None else DEFAULT_CROP)
+
     def digest(self) -> str:
         """SHA-256 of the canonical JSON of all that is not a default: what a run is known by. A field that a later version
         adds does not change it."""
-        fields = self.model_dump(mode="json", exclude_defaults=True)
+        fields = in_order(self.model_dump(mode="json", exclude_defaults=True))
         return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def in_order(fields: Any) -> Any:
+    """Dumped fields for a digest that sorts keys: tables of patterns as lists of pairs, for their order counts (per_layer)."""
+    if not isinstance(fields, dict):
+        return fields
+    return {
+        name: list(value.items()) if name in PATTERN_TABLES and isinstance(value, dict) else in_order(value)
+        for name, value in fields.items()
+    }
 
 
 def per_layer(setting: float | int | Mapping[str, float], layers: Iterable[str], *, field: str) -> dict[str, Any]:

@@ -41,9 +41,11 @@ def distill(
     """
     device = next(teacher.parameters()).device
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: 0.5 * (1 + math.cos(math.pi * i / max(1, steps))))
-    layout = memory_format(net)
+    layout = None
     for step in range(steps):
-        x = next(batches).to(device).contiguous(memory_format=layout)  # (b, c, h, w)
+        x = next(batches).to(device)  # (b, c, h, w)
+        layout = layout or memory_format(net, x)
+        x = x.contiguous(memory_format=layout)
         with torch.no_grad():
             target = F.log_softmax(teacher(x), 1)  # (b, classes)
         log_p = F.log_softmax(functional_call(net, dict(parameters()), (x,)), 1)
@@ -59,14 +61,20 @@ def distill(
         on_step(step + 1, steps, loss.item())
 
 
-def memory_format(net: nn.Module) -> torch.memory_format:
-    """Channels last, which is the faster, unless the backward pass of one of the net's layers would write past its memory:
-    oneDNN's of a strided 1x1 convolution of few input channels (oneDNN issue 6035; 16 is the largest block it works in)."""
+def memory_format(net: nn.Module, x: Tensor) -> torch.memory_format:
+    """Channels last, which is the faster, unless the net does not take it (it views activations flat), or the backward pass
+    of one of its layers would write past its memory: oneDNN's of a strided 1x1 convolution of few input channels (oneDNN
+    issue 6035; 16 is the largest block it works in). x: a batch that the net takes."""
     for layer in net.modules():
         if not isinstance(layer, nn.Conv2d) or layer.kernel_size != (1, 1) or layer.stride == (1, 1):
             continue
         if layer.in_channels // layer.groups < ONEDNN_BLOCK:
             return torch.contiguous_format
+    try:
+        with torch.no_grad():
+            net(x.contiguous(memory_format=torch.channels_last))
+    except RuntimeError:
+        return torch.contiguous_format
     return torch.channels_last
 
 
