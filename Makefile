@@ -46,6 +46,7 @@ bench: install ## Measure what README states: coders, k-means, decoding, accurac
 	$(BIN)/python benchmarks/kmeans.py
 	$(BIN)/python benchmarks/decode.py artifacts/deep.sqz
 	$(BIN)/python benchmarks/accuracy.py artifacts/deep.sqz artifacts/deep-imagenet.sqz
+	$(BIN)/python benchmarks/accuracy.py artifacts/han.sqz artifacts/han-6bit.sqz --teacher 'net:$$SQUEEZE_DATA/../anchors/compressed_SqueezeNet.net'
 
 clean: ## Remove the virtual environment, builds and caches; runs/ stays.
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

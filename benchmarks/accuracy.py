@@ -4,7 +4,7 @@
 
 Reads SQUEEZE_DATA (default ../shared/data): imagenet-val500 and imagenet-broad250, which nothing is tuned or chosen on.
 Short side to 256, centre crop 227, argmax over all 1000 classes. Intervals of one file's drop are paired 95% intervals over the
-images; of several files (seeds of one recipe) the means are printed too, with 95% intervals over the files (Student's t).
+images; where all files are of one recipe (its seeds) the means are printed too, with 95% intervals over the files (Student's t).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from scipy.stats import t as student
 
+import compress
 from compress.evaluate import evaluate
 from compress.measure.fidelity import Fidelity
 from compress.paths import DEFAULTS
@@ -38,16 +39,17 @@ def main() -> None:
     print(
         f"{'file':<28}{'bytes':>10}  {'set':<18}{'n':>5}{'top-1':>7}{'top-5':>7}{'drop of top-1':>16}{'agreement':>11}{'KL':>8}"
     )
+    recipes = {compress.read(file).metadata["recipe"]["name"] for file in arguments.files}
     for name, folders in SETS.items():
         sources = [Source(source=f"folder:{data / folder}") for folder in folders]
         measured = [evaluate(file, sources, teacher=arguments.teacher) for file in arguments.files]
         show("uncompressed", 0, name, measured[0].teacher_fidelity)
         for each in measured:
             show(Path(each.file).name, each.size_bytes, name, each.fidelity)
-        if len(measured) > 1:
+        if len(measured) > 1 and len(recipes) == 1:
             found = [each.fidelity for each in measured]
             drops, agreements = [100 * known(each.top1_drop) for each in found], [each.agreement for each in found]
-            print(f"{'mean of the files':<40}{name:<18}{'':>19}{spread(drops, 1):>16}{spread(agreements, 3):>19}")
+            print(f"{'mean of the seeds':<40}{name:<18}{'':>19}{spread(drops, 1):>16}{spread(agreements, 3):>19}")
 
 
 def known(value: float | None) -> float:

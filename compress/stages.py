@@ -18,9 +18,8 @@ from compress.artifact.layout import FORMAT_VERSION
 from compress.artifact.tensors import wanted_convention
 from compress.checkpoint import key_of
 from compress.data import digits
-from compress.data.overlap import near_duplicates
-from compress.data.sets import MeasuringSet, TuningSet, measuring_set, tuning_set
-from compress.errors import InputError
+from compress.data.sets import MeasuringSet
+from compress.data.splits import splits
 from compress.export.load import build
 from compress.layer import Layer, SharedLayer
 from compress.ledger import ledger
@@ -32,7 +31,7 @@ from compress.prune.channels import prune_channels
 from compress.prune.finetune import prune_and_tune
 from compress.prune.magnitude import densities
 from compress.quantize.share import Shared, cluster, cluster_by_rate, tune_fixed, tune_reassigned
-from compress.recipe import Prune, Quantize, Recipe, Source, SqueezeNetSpec, Tune, in_order, per_layer
+from compress.recipe import Prune, Quantize, Recipe, SqueezeNetSpec, Tune, in_order, per_layer
 from compress.run_folder import Arrays, RunFolder
 from compress.stage_arrays import dense, from_layers, raw_tensor, sha256, shared_layers
 from compress.subject import subject
@@ -42,7 +41,6 @@ from compress.train.distill import OnStep
 STAGES = ("baseline", "prune", "share", "fixed", "tune", "encode")
 SEEDS_PER_RUN = 1000  # recipe seeds are this far apart, so that no stage of one run sees another run's crops
 UNTUNED = Tune(steps=0, learning_rate=1.0)  # what a `tune` that a recipe leaves out means
-PAIRS_SHOWN = 1000  # of two sets
 
 
 class Stages:
@@ -69,48 +67,12 @@ class Stages:
         self.model = None if isinstance(recipe.model, SqueezeNetSpec) else lambda: copy.deepcopy(self.subject.net).cpu()
         self.teacher_sha256 = ""
         self.references: dict[str, Tensor] = {}  # the teacher's logits, by a measuring set's digest
-        self.tuning: TuningSet = tuning_set(recipe.data.tune, recipe.crop, recipe.data.min_area, self.subject.convention)
-        self.measuring = self.measuring_set(recipe.data.test, "data.test")
-        self.reported = self.reported_sets()
-        self.overlaps = self.check_overlap(allow=allow_overlap)
-
-    def measuring_set(self, sources: tuple[Source, ...], field: str) -> MeasuringSet:
-        convention = wanted_convention(self.subject.convention)
-        return measuring_set(sources, convention, self.recipe.classes, self.subject.n_classes, field=field)
-
-    def reported_sets(self) -> dict[str, MeasuringSet]:
-        """The sets of data.report by the name of their ledger row, which no two share."""
-        found: dict[str, MeasuringSet] = {}
-        for i, source in enumerate(self.recipe.data.report or ()):
-            measuring = self.measuring_set((source,), f"data.report.{i}")
-            name = f"report {measuring.name}"
-            found[name if name not in found else f"{name} {i + 1}"] = measuring
-        return found
-
-    def check_overlap(self, *, allow: bool) -> dict[str, int]:
-        """For each measuring set, by its digest, how many pictures that something was chosen by are in it too: those tuned on,
-        and for a set that is reported those of data.test. Raises InputError, naming every pair."""
-        found: dict[str, int] = {}
-        lines = []
-        tuned, test = ("data.tune", self.tuning.fingerprints), ("data.test", self.measuring.fingerprints)
-        for measuring, befores in [(self.measuring, [tuned]), *((each, [tuned, test]) for each in self.reported.values())]:
-            for field, before in befores:
-                if before is None or measuring.fingerprints is None:
-                    continue
-                pairs = near_duplicates(before, measuring.fingerprints)
-                found[measuring.digest] = found.get(measuring.digest, 0) + len(pairs)
-                if pairs:
-                    lines += [f"  {pair}" for pair in pairs[:PAIRS_SHOWN]]
-                    lines += [f"  and {len(pairs) - PAIRS_SHOWN} more"] if len(pairs) > PAIRS_SHOWN else []
-                    lines.append(f"{len(pairs)} pictures of {field} are in {measuring.name} too, which is measured on")
-        if lines and not allow:
-            raise InputError("\n".join(["pictures are used twice", *lines, "leave_out takes them out; --allow-overlap goes on"]))
-        return found
+        self.splits = splits(recipe, self.subject.convention, self.subject.n_classes, allow_overlap=allow_overlap)
 
     def stage_keys(self) -> dict[str, str]:
         """For each stage, the digest of all that its result depends on: its settings, and the key of the stage before."""
         r = in_order(self.recipe.model_dump(mode="json"))
-        data = [self.recipe.crop, self.tuning.digest, self.measuring.digest]
+        data = [self.recipe.crop, self.splits.tuning.digest, self.splits.test.digest]
         start = [cost.versions(), r["seed"], str(self.device), data, r["input"]]
         keys = {
             "baseline": key_of(start, r["model"], r["classes"], r["train"] or self.subject.sha256, self.subject.outputs_sha256)
@@ -140,7 +102,7 @@ class Stages:
         return self.references[measuring.digest]
 
     def batches(self, stage: str, tune: Tune) -> Iterator[Tensor]:
-        return self.tuning.batches(tune.batch_size, self.recipe.seed * SEEDS_PER_RUN + STAGES.index(stage))
+        return self.splits.tuning.batches(tune.batch_size, self.recipe.seed * SEEDS_PER_RUN + STAGES.index(stage))
 
     def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
         """The dense state dict of a stage's arrays, on the device, in the net's order."""
@@ -261,8 +223,8 @@ class Stages:
         writer.write(path, self.layers_of(final, as_file=True), self.metadata(), coder=encode.coder, positions=encode.positions)
         seconds = time.perf_counter() - started
         stored = reader.read(path)
-        folder.record(self.row("encode", stored, self.measuring, seconds, is_file=True))
-        for name, measuring in self.reported.items():
+        folder.record(self.row("encode", stored, self.splits.test, seconds, is_file=True))
+        for name, measuring in self.splits.reported.items():
             folder.record(self.row(name, stored, measuring, 0.0, is_file=True))
         return path
 
@@ -300,7 +262,7 @@ class Stages:
         encode = self.recipe.encode
         layers = self.layers_of(arrays, as_file=stage in ("share", "fixed", "tune"))
         data = writer.to_bytes(layers, self.metadata(), coder=encode.coder, positions=encode.positions)
-        return arrays, self.row(stage, reader.read_bytes(data, name=stage), self.measuring, seconds)
+        return arrays, self.row(stage, reader.read_bytes(data, name=stage), self.splits.test, seconds)
 
     def tuned_on(self, stage: str) -> str:
         """The images that a stage's tensors were trained or tuned on; empty where nothing was."""
@@ -312,7 +274,7 @@ class Stages:
         }
         before = {"baseline": [], "prune": ["prune"], "share": ["prune"], "fixed": ["prune", "fixed"]}
         tuned = self.recipe.train is not None or any(steps[name] for name in before.get(stage, ["prune", "tune"]))
-        return self.tuning.description if tuned else ""
+        return self.splits.tuning.description if tuned else ""
 
     def row(
         self, stage: str, stored: reader.Artifact, measuring: MeasuringSet, seconds: float, *, is_file: bool = False
@@ -341,7 +303,7 @@ class Stages:
             test_set_sha256=measuring.digest,
             n=fidelity.n,
             tuned_on=self.tuned_on(stage),
-            overlap=self.overlaps.get(measuring.digest),
+            overlap=self.splits.overlaps.get(measuring.digest),
             not_compressed=", ".join(f"{name} ({kind})" for name, kind in self.subject.roles.uncompressed.items()),
             recipe_sha256=self.recipe.digest(),
             artifact_sha256=stored.sha256 if is_file else None,

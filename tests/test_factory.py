@@ -166,7 +166,7 @@ def test_the_callers_own_net_stays_as_it_is():
 
 
 def test_a_compiled_net_is_refused():
-    with pytest.warns(DeprecationWarning):  # torch.jit is
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
         compiled = torch.jit.trace(user_nets.mlp().eval(), torch.zeros(2, 3, 16, 16))
     with pytest.raises(RecipeError, match=r"mine:net: returned a net compiled by torch.jit; return the module"):
         build_from(lambda: compiled, "mine:net")

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from compress.convention import InputConvention
 from compress.data.preprocess import normalise
+from compress.models.memory_format import memory_format
 
 Z_95 = 1.959964  # two-sided 95% quantile of the normal distribution
 
@@ -37,10 +38,18 @@ class Fidelity:
 
 
 @torch.no_grad()
-def logits(net: nn.Module, pixels: Tensor, convention: InputConvention, *, batch_size: int = 64) -> Tensor:
-    """(n, h, w, c) uint8 pixels -> (n, classes) float32 logits, on the CPU. The net is in eval mode."""
+def logits(net: nn.Module, pixels: Tensor, convention: InputConvention, *, batch_size: int = 8) -> Tensor:
+    """(n, h, w, c) uint8 pixels -> (n, classes) float32 logits, on the CPU. The net is in eval mode.
+
+    batch_size: small, or glibc gives activations back to the system after every layer, which takes as long as computing them.
+    """
     device = next(net.parameters()).device
-    return torch.cat([net(normalise(part.to(device), convention)).float().cpu() for part in pixels.split(batch_size)])
+    layout, outputs = None, []
+    for part in pixels.split(batch_size):
+        x = normalise(part.to(device), convention)
+        layout = layout or memory_format(net, x)
+        outputs.append(net(x.contiguous(memory_format=layout)).float().cpu())
+    return torch.cat(outputs)
 
 
 def compare(outputs: Tensor, reference: Tensor, labels: Tensor | None, weights: Tensor | None = None) -> Fidelity:
