@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from functools import cache
 
 from compress.errors import RecipeError
 
@@ -15,14 +17,22 @@ def is_url(text: str) -> bool:
     return "://" in text
 
 
+@cache
+def _tell_default(name: str) -> None:
+    """Once a process, on stderr unless the caller configured logging."""
+    logging.getLogger(__name__).warning("%s is not set: %s is taken", name, DEFAULTS[name])
+
+
 def expand(text: str, *, field: str) -> str:
     """Raises RecipeError, naming the recipe's field, for a variable that is not set, or empty, and has no default."""
 
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]
-        found = os.environ.get(name) or DEFAULTS.get(name)
-        if found is None:
+        if found := os.environ.get(name):
+            return found
+        if name not in DEFAULTS:
             raise RecipeError(f"{field}: {text}: the environment variable {name} is not set, or empty")
-        return found
+        _tell_default(name)
+        return DEFAULTS[name]
 
     return _VARIABLE.sub(value, text)

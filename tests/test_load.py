@@ -46,10 +46,14 @@ def test_load_gives_a_ready_net(path):
 def test_the_net_can_be_trained_on(path):
     """The tensors belong to the net, in memory that may be written."""
     net = compress.load(str(tiny_net.write(path))).requires_grad_(True)
-    net(torch.rand(1, 3, 16, 16)).sum().backward()
+    before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
+    net(torch.ones(1, 3, 16, 16)).sum().backward()
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.sub_(parameter.grad)
+    moved = {name for name, parameter in net.named_parameters() if parameter.grad.any()}
+    assert "classifier.1.bias" in moved
+    assert moved == {name for name, parameter in net.named_parameters() if not torch.equal(parameter, before[name])}
 
 
 def test_preprocess_takes_a_picture_or_its_path(path, tmp_path):

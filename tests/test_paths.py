@@ -1,5 +1,6 @@
 import pytest
 
+from compress import paths
 from compress.errors import RecipeError
 from compress.paths import expand
 
@@ -39,11 +40,14 @@ def test_a_variable_that_is_not_set_is_named_with_its_field(name, form):
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_the_projects_own_data_have_a_default_place(monkeypatch, value):
+def test_the_projects_own_data_have_a_default_place_which_is_told_once(monkeypatch, caplog, value):
+    paths._tell_default.cache_clear()
     if value is None:
         monkeypatch.delenv("SQUEEZE_DATA", raising=False)
     else:
         monkeypatch.setenv("SQUEEZE_DATA", value)
     assert expand("$SQUEEZE_DATA/val", field="data.test") == "../shared/data/val"
+    assert expand("$SQUEEZE_DATA", field="data.tune") == "../shared/data"
+    assert caplog.messages == ["SQUEEZE_DATA is not set: ../shared/data is taken"]
     monkeypatch.setenv("SQUEEZE_DATA", "/elsewhere")
     assert expand("$SQUEEZE_DATA/val", field="data.test") == "/elsewhere/val"

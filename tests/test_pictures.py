@@ -49,7 +49,8 @@ def test_pictures_come_in_the_order_of_their_paths(folder):
     assert [item.category for item in found.items] == ["ant", "ant", "bee"]
     assert [found.open(i).getpixel((0, 0))[0] for i in range(3)] == [20, 10, 200]
     assert [places.tolist() for places in found.by_category()] == [[0, 1], [2]]
-    assert found.n_skipped == 0 and found.name == "set" and found.description() == "set: 3 images of 2 classes"
+    assert (found.name, found.n_skipped) == ("set", 0)
+    assert found.description() == "set: 3 images of 2 classes, 1 other files left alone"
     assert found.fingerprints.names == tuple(item.name for item in found.items)
     assert found.fingerprints.thumbnails.shape == (3, 576)
 
@@ -87,9 +88,9 @@ def test_a_name_that_is_not_utf8_is_a_name(tmp_path):
 
 def test_a_variable_in_the_path_is_replaced_and_not_told(folder, monkeypatch):
     monkeypatch.setenv("SETS", str(folder.parent))
-    assert of_folder("$SETS/set").description() == "set: 3 images of 2 classes"
+    assert of_folder("$SETS/set").description() == "set: 3 images of 2 classes, 1 other files left alone"
     monkeypatch.setenv("SETS", str(folder))
-    assert of_folder("$SETS").description() == "$SETS: 3 images of 2 classes"
+    assert of_folder("$SETS").description() == "$SETS: 3 images of 2 classes, 1 other files left alone"
 
 
 def test_a_variable_that_is_not_set_is_named(monkeypatch):
@@ -124,6 +125,12 @@ def test_pictures_at_any_depth_are_of_the_class(folder):
     found = of_folder(folder)
     assert names(found) == ["ant/a.png", "ant/b.png", "er/d.png", "ant/z.gif", "bee/c.PNG"]
     assert [item.category for item in found.items] == ["ant"] * 4 + ["bee"]
+
+
+def test_files_that_are_not_taken_are_counted(folder):
+    write_folder(folder, {"stray.png": flat(1), "bee/deep/c.heic": b"x", "ant/.hidden": b"x"})
+    found = of_folder(folder)
+    assert (len(found.items), found.n_others) == (3, 3)  # the picture of no class, the other format, and the notes
 
 
 def test_a_class_that_is_a_link_to_nothing_is_named(folder):
@@ -396,7 +403,7 @@ def test_a_class_of_which_nothing_is_taken_is_still_one_of_the_folders(folder):
 
 def test_listing_decodes_nothing(folder):
     (folder / "ant" / "a.png").write_bytes(b"no picture")
-    assert [item.read()[:4] for item in list_folder(folder)] == [b"no p", b"\x89PNG", b"\x89PNG"]
+    assert [item.read()[:4] for item in list_folder(folder)[0]] == [b"no p", b"\x89PNG", b"\x89PNG"]
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import tarfile
 from pathlib import Path
 
@@ -44,9 +45,11 @@ def shard(tmp_path):
     return write
 
 
-def refused(pattern, message, error=InputError):
-    with pytest.raises(error, match=message):
+def refusal(pattern, error=InputError):
+    """The message of a pattern whose samples cannot be read."""
+    with pytest.raises(error) as refused:
         list(samples(pattern))
+    return str(refused.value)
 
 
 @pytest.fixture
@@ -114,9 +117,9 @@ def test_a_compressed_shard(tmp_path):
     assert [sample.image for sample in samples(str(path))] == [b"first", b"second"]
     for cut in (5, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:cut])
-        refused(str(path), r"a\.tar\.gz: cannot be read as a tar: ")
+        assert re.search(r"a\.tar\.gz: cannot be read as a tar: ", refusal(str(path)))
     path.write_bytes(whole[:-8] + bytes([whole[-8] ^ 1]) + whole[-7:])
-    refused(str(path), r"a\.tar\.gz: cannot be read as a tar: CRC check failed")
+    assert re.search(r"a\.tar\.gz: cannot be read as a tar: CRC check failed", refusal(str(path)))
 
 
 def test_a_picture_of_a_shard_is_decoded_like_a_file(shard, tmp_path):
@@ -132,7 +135,9 @@ def test_labels(shard, stored, label):
 
 @pytest.mark.parametrize("stored", [b"", b"-1", b"1.0", b"cat", b"1 2", "٣".encode(), b"1_0", b"0x1", b"9" * 10, b"1\0"])
 def test_a_label_that_is_no_number_is_refused(shard, stored):
-    refused(shard(tar({"a.jpg": b"x", "a.cls": stored})), r"set-0\.tar: key a: label b.* is not the index of a class")
+    assert re.search(
+        r"set-0\.tar: key a: label b.* is not the index of a class", refusal(shard(tar({"a.jpg": b"x", "a.cls": stored})))
+    )
 
 
 # --- which shards ----------------------------------------------------------------------------------------------------
@@ -196,15 +201,15 @@ def test_a_pattern_that_names_no_shard_is_refused_before_anything_is_read(three,
 
 
 def test_a_url_that_names_no_shard_is_refused(memory):
-    refused("memory://none/*.tar", r"memory://none/\*\.tar: no shard matches")
-    refused("memory://none/a.tar", r"memory://none/a\.tar: no such shard")
-    refused("nonsense://a.tar", "nonsense://a.tar: cannot be looked up: Protocol not known: nonsense")
+    assert re.search(r"memory://none/\*\.tar: no shard matches", refusal("memory://none/*.tar"))
+    assert re.search(r"memory://none/a\.tar: no such shard", refusal("memory://none/a.tar"))
+    assert re.search("nonsense://a.tar: cannot be looked up: Protocol not known: nonsense", refusal("nonsense://a.tar"))
 
 
 def test_a_protocol_without_its_package_names_the_package(monkeypatch):
     entry = {"class": "no_such_package.FileSystem", "err": "Install no_such_package"}
     monkeypatch.setitem(known_implementations, "cloud", entry)
-    refused("cloud://bucket/a.tar", "cloud://bucket/a.tar: Install no_such_package", MissingDependency)
+    assert re.search("cloud://bucket/a.tar: Install no_such_package", refusal("cloud://bucket/a.tar", MissingDependency))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +218,7 @@ def test_a_protocol_without_its_package_names_the_package(monkeypatch):
 def test_a_pipe_is_refused_and_nothing_is_executed(tmp_path, monkeypatch, pattern):
     monkeypatch.setattr("subprocess.Popen", None)
     monkeypatch.setattr("os.system", None)
-    refused(pattern.format(tmp_path / "ran"), "pipe: runs a shell command")
+    assert re.search("pipe: runs a shell command", refusal(pattern.format(tmp_path / "ran")))
     assert not (tmp_path / "ran").exists()
 
 
@@ -233,7 +238,7 @@ def test_a_shard_cut_anywhere_is_refused(shard):
     needed = END + 2 * BLOCK
     cuts = {*range(0, needed, 11), *(border + near for border in range(0, needed, BLOCK) for near in (-1, 0, 1) if border)}
     for cut in sorted(cuts):
-        refused(shard(whole[:cut]), r"set-0\.tar: cannot be read as a tar: ")
+        assert re.search(r"set-0\.tar: cannot be read as a tar: ", refusal(shard(whole[:cut])))
     assert len(whole) == 10_240 > needed  # tarfile, as webdataset's writers use it, fills up a record
     for cut in (needed, needed + 1, len(whole) - 1):  # of the rest, nothing is lost
         assert len(list(samples(shard(whole[:cut])))) == 2
@@ -241,35 +246,39 @@ def test_a_shard_cut_anywhere_is_refused(shard):
 
 def test_a_shard_of_black_pictures_cut_between_members_is_refused(shard):
     whole = tar({"a.ppm": bytes(4 * BLOCK), "b.ppm": bytes(4 * BLOCK)})
-    refused(shard(whole[: 5 * BLOCK]), r"set-0\.tar: cannot be read as a tar: .* cut or damaged at byte 2,560")
+    assert re.search(r"set-0\.tar: cannot be read as a tar: .* cut or damaged at byte 2,560", refusal(shard(whole[: 5 * BLOCK])))
 
 
 @pytest.mark.parametrize("place", [0, 2 * BLOCK, 6 * BLOCK + 124])  # name, name, size
 def test_a_damaged_header_is_refused_and_not_taken_for_the_end(shard, place):
     damaged = bytearray(tar(TWO))
     damaged[place] ^= 1
-    refused(shard(bytes(damaged)), rf"set-0\.tar: .*bad checksum: cut or damaged at byte {place // BLOCK * BLOCK:,}")
+    assert re.search(
+        rf"set-0\.tar: .*bad checksum: cut or damaged at byte {place // BLOCK * BLOCK:,}", refusal(shard(bytes(damaged)))
+    )
 
 
 @pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_a_long_name_cut_from_its_member_is_refused(shard, format):
     whole = tar({"a.jpg": b"x", "b" * 300 + ".jpg": b"y"}, format=format)
     for cut in range(2 * BLOCK, 7 * BLOCK, 128):
-        refused(shard(whole[:cut]), r"set-0\.tar: cannot be read as a tar: ")
+        assert re.search(r"set-0\.tar: cannot be read as a tar: ", refusal(shard(whole[:cut])))
 
 
 def test_two_tars_joined_are_refused(shard):
-    refused(shard(tar(TWO) + tar({"c.jpg": b"x"})), r"set-0\.tar: cannot be read as a tar: more bytes follow its end")
+    assert re.search(
+        r"set-0\.tar: cannot be read as a tar: more bytes follow its end", refusal(shard(tar(TWO) + tar({"c.jpg": b"x"})))
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"not a tar" * 200, b"\x89PNG\r\n" + bytes(2000)])
 def test_what_is_no_tar_is_refused(shard, data):
-    refused(shard(data), r"set-0\.tar: cannot be read as a tar: ")
+    assert re.search(r"set-0\.tar: cannot be read as a tar: ", refusal(shard(data)))
 
 
 @pytest.mark.parametrize("data", [bytes(10_240), tar({}), tar({"__meta__": b""})])
 def test_a_tar_without_samples_is_refused(shard, data):
-    refused(shard(data), r"set-0\.tar: a tar without a sample")
+    assert re.search(r"set-0\.tar: a tar without a sample", refusal(shard(data)))
 
 
 def test_a_damaged_shard_among_whole_ones_is_named(three):
@@ -328,7 +337,7 @@ def test_a_reader_that_stops_early_closes_the_shard(memory, monkeypatch):
     ],
 )
 def test_a_sample_that_is_not_valid_is_refused_with_shard_and_key(shard, members, message):
-    refused(shard(tar(members)), rf"set-0\.tar: {message}")
+    assert re.search(rf"set-0\.tar: {message}", refusal(shard(tar(members))))
 
 
 def test_the_same_key_in_two_shards_is_allowed(three):
@@ -343,7 +352,7 @@ def test_a_link_or_a_device_is_refused(shard, kind):
         member = tarfile.TarInfo("a.jpg")
         member.type, member.linkname = kind, "/etc/passwd"
         archive.addfile(member)
-    refused(shard(written.getvalue()), r"set-0\.tar: key a: a\.jpg is a link or a special file")
+    assert re.search(r"set-0\.tar: key a: a\.jpg is a link or a special file", refusal(shard(written.getvalue())))
 
 
 # --- real shards -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from compress.artifact.inspect import Row, inspect
+from compress.artifact.inspect import Parts, Row, inspect, parts_of
 from compress.artifact.reader import Artifact, read
 from compress.layer import Layer
 
@@ -62,20 +62,6 @@ class TensorPair:
         }
         values = self.values and {**asdict(self.values), "identical": self.values.identical}
         return {"name": self.name, "outcome": self.outcome, "difference_bytes": self.difference_bytes, **rows, "values": values}
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The bytes of a whole file, by what they are for."""
-
-    payload_bytes: int
-    codebook_bytes: int
-    model_bytes: int
-    table_bytes: int  # and those of the header, the metadata and the checksums
-
-    @property
-    def size_bytes(self) -> int:
-        return self.payload_bytes + self.codebook_bytes + self.model_bytes + self.table_bytes
 
 
 @dataclass(frozen=True)
@@ -163,13 +149,7 @@ def metadata_differences(a: dict[str, Any], b: dict[str, Any]) -> list[MetadataD
 def _open(path: str | os.PathLike[str]) -> tuple[File, dict[str, Row], Artifact]:
     """A file, the rows of its tensors, and its layers."""
     artifact, rows = read(path), inspect(path)
-    parts = Parts(
-        payload_bytes=sum(row.positions_bytes + row.codes_bytes + row.raw_bytes for row in rows),
-        codebook_bytes=sum(row.codebook_bytes for row in rows),
-        model_bytes=sum(row.model_bytes for row in rows),
-        table_bytes=sum(row.table_bytes for row in rows),
-    )
-    file = File(os.fspath(path), artifact.sha256, artifact.metadata, parts)
+    file = File(os.fspath(path), artifact.sha256, artifact.metadata, parts_of(rows))
     return file, {row.name: row for row in rows if row.kind}, artifact
 
 

@@ -4,6 +4,7 @@ costs no numba."""
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compress import codecs
@@ -34,12 +35,48 @@ class Row:
 
     @property
     def size_bytes(self) -> int:
-        payload_bytes = self.positions_bytes + self.codes_bytes + self.raw_bytes
-        return self.table_bytes + self.codebook_bytes + self.model_bytes + payload_bytes
+        return self.table_bytes + self.codebook_bytes + self.model_bytes + self.payload_bytes
+
+    @property
+    def payload_bytes(self) -> int:
+        return self.positions_bytes + self.codes_bytes + self.raw_bytes
 
     @property
     def bits_per_weight(self) -> float:
         return 8 * self.size_bytes / self.n_weights if self.n_weights else 0.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The bytes of a whole file, by what they are for."""
+
+    payload_bytes: int
+    codebook_bytes: int
+    model_bytes: int
+    table_bytes: int  # and those of the header, the metadata and the checksums
+
+    @property
+    def size_bytes(self) -> int:
+        return self.payload_bytes + self.codebook_bytes + self.model_bytes + self.table_bytes
+
+    def named(self) -> dict[str, int]:
+        """As commands show them."""
+        return {
+            "payloads": self.payload_bytes,
+            "codebooks": self.codebook_bytes,
+            "coder models": self.model_bytes,
+            "header, metadata and table": self.table_bytes,
+        }
+
+
+def parts_of(rows: Sequence[Row]) -> Parts:
+    """rows: of one file, as inspect gives them."""
+    return Parts(
+        payload_bytes=sum(row.payload_bytes for row in rows),
+        codebook_bytes=sum(row.codebook_bytes for row in rows),
+        model_bytes=sum(row.model_bytes for row in rows),
+        table_bytes=sum(row.table_bytes for row in rows),
+    )
 
 
 def inspect(path: str | os.PathLike[str]) -> list[Row]:

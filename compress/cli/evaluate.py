@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from compress.cli.options import as_json
+from compress.cli import options
 
 
 @click.command("eval")
-@click.argument("file", type=click.Path(path_type=Path))
+@options.sqz_file
 @click.option(
     "--data",
     "sources",
@@ -28,10 +28,8 @@ from compress.cli.options import as_json
 )
 @click.option("--teacher-sha256", metavar="DIGEST", help="Of the teacher's file; a URL needs it.")
 @click.option("--model", "factory", metavar="PACKAGE.MODULE:FUNCTION", help="What makes the net, for a file of your own net.")
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True, help="Where to compute."
-)
-@as_json
+@options.device
+@options.as_json
 def evaluate(
     file: Path,
     sources: tuple[str, ...],

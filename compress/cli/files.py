@@ -7,10 +7,8 @@ from pathlib import Path
 
 import click
 
-from compress.cli.options import as_json
+from compress.cli.options import as_json, sqz_file
 from compress.errors import CompressError, InputError
-
-sqz_file = click.argument("file", type=click.Path(path_type=Path))
 
 
 @click.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from compress.cli.options import as_json
+from compress.cli import options
 from compress.errors import InputError, TargetMissed
 
 
@@ -20,9 +20,7 @@ from compress.errors import InputError, TargetMissed
     metavar="FIELD=VALUE",
     help="Change a field of the recipe, for instance --set quantize.bits=6. Repeatable.",
 )
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True, help="Where to compute."
-)
+@options.device
 @click.option(
     "--runs",
     type=click.Path(file_okay=False, path_type=Path),
@@ -34,7 +32,7 @@ from compress.errors import InputError, TargetMissed
 @click.option(
     "--allow-overlap", is_flag=True, help="Go on where pictures are both tuned and measured on; the ledger tells how many."
 )
-@as_json
+@options.as_json
 def run(
     recipe: str, overrides: tuple[str, ...], device: str, runs: Path, fresh: bool, allow_overlap: bool, as_json: bool
 ) -> None:
@@ -88,7 +86,7 @@ def run(
 )
 @click.option("--force", is_flag=True, help="Overwrite a file that exists.")
 def init(name: str, output: Path | None, force: bool) -> None:
-    """Copy the commented recipe NAME (deep, digits) to start one's own from."""
+    """Copy the commented recipe NAME (deep, digits, ...) to start one's own from."""
     from compress.atomic import write_atomically
     from compress.recipe_file import shipped
 

@@ -50,7 +50,8 @@ class Pictures:
     """Those of one source that can be decoded, in the order in which they are listed. mode: "RGB" or "L", of what `open` gives.
 
     folders: every sub-folder of the source, also one of which nothing is taken; none for shards. digest: SHA-256 of names,
-    categories and stored bytes. n_skipped: pictures that cannot be decoded.
+    categories and stored bytes. n_skipped: pictures that cannot be decoded. n_others: files in a folder that are no pictures
+    by their names, or are of no class.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Pictures:
     n_skipped: int
     fingerprints: Fingerprints
     mode: str
+    n_others: int
 
     def open(self, i: int) -> Image.Image:
         """Raises ImageError for a picture that went away or changed since it was listed."""
@@ -76,7 +78,8 @@ class Pictures:
         n_categories = len({item.category for item in self.items} - {None})
         classes = f" of {n_categories} classes" if n_categories else ""
         skipped = f", {self.n_skipped} that cannot be decoded skipped" if self.n_skipped else ""
-        return f"{self.name}: {len(self.items)} images{classes}{skipped}"
+        others = f", {self.n_others} other files left alone" if self.n_others else ""
+        return f"{self.name}: {len(self.items)} images{classes}{skipped}{others}"
 
 
 def load(source: Source, mode: str, *, field: str) -> Pictures:
@@ -87,7 +90,7 @@ def load(source: Source, mode: str, *, field: str) -> Pictures:
     kind, _, where = source.source.partition(":")
     place = expand(where, field=field)
     try:
-        listed = list_folder(Path(place).expanduser()) if kind == "folder" else list_shards(place)
+        listed, n_others = list_folder(Path(place).expanduser()) if kind == "folder" else (list_shards(place), 0)
     except InputError as error:
         raise InputError(f"{field}: {error}" if place == where else f"{field}: {source.source}: {error}") from error
     folders = sorted({item.category for item in listed if isinstance(item.category, str)})
@@ -108,11 +111,12 @@ def load(source: Source, mode: str, *, field: str) -> Pictures:
         digest.update(f"{item.name.rpartition('/')[2]} {item.category} {look.sha256}\n".encode(errors="surrogateescape"))
     prints = Fingerprints(tuple(item.name for item, _ in good), np.stack([look.thumbnail for _, look in good]))
     good_items = tuple(item for item, _ in good)
-    return Pictures(short_name(where), tuple(folders), good_items, digest.hexdigest(), len(bad), prints, mode)
+    return Pictures(short_name(where), tuple(folders), good_items, digest.hexdigest(), len(bad), prints, mode, n_others)
 
 
-def list_folder(folder: Path) -> list[Encoded]:
-    """The picture files of every sub-folder, at any depth, sorted by path; hidden ones and other files are not.
+def list_folder(folder: Path) -> tuple[list[Encoded], int]:
+    """The picture files of every sub-folder, at any depth, sorted by path, and the number of other files. Hidden ones are
+    neither listed nor counted.
 
     Raises InputError where there are none, where a class has none, and for a folder that cannot be listed.
     """
@@ -124,7 +128,7 @@ def list_folder(folder: Path) -> list[Encoded]:
         raise InputError(f"{error.filename or folder}: cannot be listed: {error.strerror or error}") from error
 
 
-def _list_classes(folder: Path) -> list[Encoded]:
+def _list_classes(folder: Path) -> tuple[list[Encoded], int]:
     visible = _visible(folder)
     broken = [path for path in visible if path.is_symlink() and not path.exists()]
     if broken:  # a class that is left out would move the index of every later one
@@ -133,12 +137,15 @@ def _list_classes(folder: Path) -> list[Encoded]:
     if not classes:
         raise InputError(f"{folder}: no sub-folders; expected {folder}/<class>/<picture>.jpg")
     items = []
+    n_others = len(visible) - len(classes)
     for each in classes:
-        paths = [path for path in _files(each) if path.suffix.lower() in IMAGE_SUFFIXES]
+        files = list(_files(each))
+        paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        n_others += len(files) - len(paths)
         if not paths:
             raise InputError(f"{each}: a class without pictures; it may hold {', '.join(sorted(IMAGE_SUFFIXES))}")
         items += [Encoded(path.as_posix(), each.name, path.read_bytes) for path in paths]
-    return items
+    return items, n_others
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from compress.artifact.compare import Comparison, MetadataDifference, Parts, TensorPair, ValueDifference
+from compress.artifact.compare import Comparison, MetadataDifference, TensorPair, ValueDifference
+from compress.artifact.inspect import Parts
 from compress.artifact.inspect import Row as LayerRow
 from compress.display.console import console_for
 
@@ -99,13 +100,9 @@ def _parts_table(a: Parts, b: Parts) -> Table:
     table = Table("part", box=None, pad_edge=False)
     for heading in ("A bytes", "B bytes", "B - A", "%"):
         table.add_column(heading, justify="right")
-    for part, a_bytes, b_bytes in (
-        ("payloads", a.payload_bytes, b.payload_bytes),
-        ("codebooks", a.codebook_bytes, b.codebook_bytes),
-        ("coder models", a.model_bytes, b.model_bytes),
-        ("header, metadata and table", a.table_bytes, b.table_bytes),
-        ("total", a.size_bytes, b.size_bytes),
-    ):
+    of_a, of_b = a.named() | {"total": a.size_bytes}, b.named() | {"total": b.size_bytes}
+    for part, a_bytes in of_a.items():
+        b_bytes = of_b[part]
         table.add_row(part, f"{a_bytes:,}", f"{b_bytes:,}", _signed(b_bytes - a_bytes), _percent(a_bytes, b_bytes - a_bytes))
     return table
 

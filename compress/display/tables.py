@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from compress.artifact.inspect import Row as LayerRow
+from compress.artifact.inspect import parts_of
 from compress.display.console import console_for
 from compress.ledger.ledger import Row as LedgerRow
 
@@ -132,15 +133,8 @@ def layers(file: Path, rows: Sequence[LayerRow], metadata: dict[str, Any]) -> No
     console.print(table)
     for key, value in metadata.items():
         console.print(f"{key}: {value}", soft_wrap=True, markup=False)
-    parts = {
-        "payloads": sum(row.positions_bytes + row.codes_bytes + row.raw_bytes for row in rows),
-        "codebooks": sum(row.codebook_bytes for row in rows),
-        "coder models": sum(row.model_bytes for row in rows),
-        "header, metadata and table": sum(row.table_bytes for row in rows),
-    }
-    console.print(
-        f"{file}: {total:,} bytes = " + " + ".join(f"{n:,} {part}" for part, n in parts.items()), markup=False, soft_wrap=True
-    )
+    parts = " + ".join(f"{n:,} {part}" for part, n in parts_of(rows).named().items())
+    console.print(f"{file}: {total:,} bytes = {parts}", markup=False, soft_wrap=True)
 
 
 def predictions(found: Iterable[tuple[Path, Sequence[Any]]]) -> None:
