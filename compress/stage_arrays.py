@@ -1,7 +1,8 @@
 """What a stage hands on: numpy arrays by name, as a checkpoint holds them, and the layers of the container that they are.
 
-A tensor is under its state-dict name; a shared one is two arrays, `indices:NAME` and `codebook:NAME`; `mask:NAME` says which
-weights were pruned.
+A tensor is under its state-dict name; a shared one is two arrays, `indices:NAME` and `codebook:NAME` or `step:NAME`; `mask:NAME`
+says which weights were pruned, `sensitivity:NAME` how much the outputs mind an error in them, `latent:NAME` what the
+indices are the rounding of.
 """
 
 from __future__ import annotations
@@ -16,40 +17,47 @@ from compress.errors import RecipeError, TrainingDiverged
 from compress.layer import Layer, RawTensor, SharedLayer
 from compress.run_folder import Arrays
 
-INDICES, CODEBOOK, MASK = "indices:", "codebook:", "mask:"
+INDICES, CODEBOOK, STEP, MASK, SENSITIVITY, LATENT = "indices:", "codebook:", "step:", "mask:", "sensitivity:", "latent:"
 
 
 def from_layers(layers: Iterable[Layer]) -> Arrays:
-    """Raw and shared layers as arrays, in their order. Steps are not held: no stage makes them."""
+    """Raw and shared layers as arrays, in their order."""
     arrays: Arrays = {}
     for layer in layers:
         if isinstance(layer, RawTensor):
             arrays[layer.name] = layer.array
         else:
-            assert layer.codebook is not None
-            arrays[INDICES + layer.name], arrays[CODEBOOK + layer.name] = layer.indices, layer.codebook
+            arrays[INDICES + layer.name] = layer.indices
+            if layer.codebook is not None:
+                arrays[CODEBOOK + layer.name] = layer.codebook
+            else:
+                arrays[STEP + layer.name] = np.array(layer.step, np.float32)
     return arrays
 
 
 def shared_layers(arrays: Arrays) -> dict[str, SharedLayer]:
     """The shared layers among the arrays; empty for a stage that shares nothing."""
     names = [key.removeprefix(INDICES) for key in arrays if key.startswith(INDICES)]
-    return {
-        name: SharedLayer(name, arrays[INDICES + name].shape, arrays[INDICES + name], codebook=arrays[CODEBOOK + name])
-        for name in names
-    }
+    return {name: _shared_layer(name, arrays) for name in names}
+
+
+def _shared_layer(name: str, arrays: Arrays) -> SharedLayer:
+    indices = arrays[INDICES + name]
+    if STEP + name in arrays:
+        return SharedLayer(name, indices.shape, indices, step=np.float32(arrays[STEP + name]))
+    return SharedLayer(name, indices.shape, indices, codebook=arrays[CODEBOOK + name])
 
 
 def dense(arrays: Arrays) -> Arrays:
-    """Every tensor under its state-dict name, in the arrays' order: a shared one as the values that it stands for. Masks are
-    left out."""
+    """Every tensor under its state-dict name, in the arrays' order: a shared one as the values that it stands for. Masks and
+    what else is only for the next stage are left out."""
     shared = shared_layers(arrays)
     tensors: Arrays = {}
     for key, array in arrays.items():
         if key.startswith(INDICES):
             name = key.removeprefix(INDICES)
             tensors[name] = shared[name].values()
-        elif not key.startswith((CODEBOOK, MASK)):
+        elif not key.startswith((CODEBOOK, STEP, MASK, SENSITIVITY, LATENT)):
             tensors[key] = array
     return tensors
 

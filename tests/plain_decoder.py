@@ -7,6 +7,8 @@ decoder in another language may start here.
 import struct
 from itertools import islice
 
+import plain_context
+
 
 class Cursor:
     def __init__(self, data):
@@ -44,7 +46,7 @@ def number(bits, n):
 def decode(data):
     """Name -> (kind, shape, weights in C order): integers for kind 2, floats for the others."""
     magic, version, _, block_log, _, file_size, metadata_size, table_size = struct.unpack_from("<4sBBBBQII", data)
-    assert (magic, version, file_size) == (b"SQZ\x1a", 1, len(data))
+    assert (magic, file_size) == (b"SQZ\x1a", len(data)) and version in (1, 2)
     table = Cursor(data[24 + metadata_size :][:table_size])
     payloads = Cursor(data[24 + metadata_size + table_size + 4 :])
     name, layers = "", []
@@ -78,7 +80,7 @@ def layer_record(table, previous, block_size):
                     continue
                 block["positions"] = table.varint()
                 block["gaps"] = table.varint() if mode == 3 else 0
-            block["codes"] = table.varint() if n_codes > 1 else 0
+            block["codes"] = table.varint() if n_codes > 1 and mode != 4 else 0
         table.take(4)  # Payload_CRC
     return name, layer
 
@@ -103,8 +105,8 @@ def values_and_streams(table, layer):
     mode_and_coder = table.u8()
     mode = layer["mode"] = mode_and_coder & 15
     if mode:
-        layer["positions"] = (mode_and_coder >> 4, table.take(table.varint()), {1: 2, 2: 256, 3: 16}[mode])
-    if n_codes > 1:
+        layer["positions"] = (mode_and_coder >> 4, table.take(table.varint()), {1: 2, 2: 256, 3: 16, 4: 0}[mode])
+    if n_codes > 1 and mode != 4:
         layer["codes"] = (table.u8(), table.take(table.varint()), n_codes)
     return mode, n_codes
 
@@ -135,6 +137,9 @@ def weights(layer, payloads):
             out += struct.unpack(f"<{n}{form}", payloads.take(size * n))
             continue
         positions = payloads.take(block["positions"])
+        if layer.get("mode") == 4:
+            out += level_values(layer, positions, n) if n_nonzero else [0.0] * n
+            continue
         mask = block_mask(layer, block, positions) if n_nonzero else [0] * n
         if layer["kind"] >= 7:
             form, size = [("e", 2), ("f", 4)][layer["kind"] - 7]
@@ -145,6 +150,12 @@ def weights(layer, payloads):
             nonzero = iter([layer["values"][symbol] for symbol in symbols])
         out += [next(nonzero) if bit else 0.0 for bit in mask]
     return out
+
+
+def level_values(layer, data, n):
+    levels, _ = plain_context.decode(data, layer["positions"][1], layer["dims"], n)
+    n_below = sum(value < 0 for value in layer["values"])
+    return [layer["values"][n_below + level - (level > 0)] if level else 0.0 for level in levels]
 
 
 def block_mask(layer, block, data):

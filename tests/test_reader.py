@@ -74,8 +74,8 @@ def test_a_damaged_block_is_named(threads):
 
 
 def test_the_version_comes_before_everything_else():
-    with pytest.raises(UnsupportedVersion, match=r"^f: format version 2, this reader knows 1$"):
-        reader.read_bytes(SMALL[:4] + b"\2" + b"anything", name="f")
+    with pytest.raises(UnsupportedVersion, match=r"^f: format version 3, this reader knows 1 and 2$"):
+        reader.read_bytes(SMALL[:4] + b"\3" + b"anything", name="f")
 
 
 @pytest.mark.parametrize("function", [reader.read, reader.verify, reader.read_metadata, inspect])

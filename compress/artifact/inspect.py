@@ -84,7 +84,12 @@ def inspect(path: str | os.PathLike[str]) -> list[Row]:
 
     The header, the metadata and the table are checked, the payloads are not: see reader.verify."""
     with named(path):
-        contents = parse(read_file(path), max_weights=NO_LIMIT)
+        return inspect_bytes(read_file(path))
+
+
+def inspect_bytes(data: bytes) -> list[Row]:
+    """As inspect, for a file in memory."""
+    contents = parse(data, max_weights=NO_LIMIT)
     return [
         Row("(file header)", FILE_HEADER.size + CRC_SIZE),
         Row("(metadata)", contents.header.metadata_size),

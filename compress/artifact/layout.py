@@ -22,7 +22,8 @@ from compress import codecs
 from compress.errors import CorruptArtifact, LimitExceeded, UnsupportedVersion
 
 MAGIC = b"SQZ\x1a"  # 0x1A ends a text file on the systems where `type` would print it
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the newest; a file has the oldest that holds what is in it, see version_of
+VERSIONS = (1, 2)
 PORTABLE, HOST = 0, 1  # Profile: what every decoder has, and what only a host has
 HOST_CODERS = frozenset(coder_id for name, coder_id in codecs.CODERS.items() if name not in codecs.PORTABLE)
 
@@ -34,6 +35,7 @@ MAX_WEIGHTS = 1 << 28  # in a file, unless the caller allows more
 MIN_BLOCK_LOG, MAX_BLOCK_LOG = 3, 20  # from 8 weights, so that only a last block's bitmap has bits to pad
 MAX_WEIGHTS_PER_BYTE = 256
 MAX_DIMS = 8
+MAX_CODED_LEVEL = 4095  # in magnitude, of levels that are coded with contexts
 MAX_NAME_SIZE = 255
 NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
 NAME_RULE = f"must be parts of A-Z a-z 0-9 _ - joined by dots, at most {MAX_NAME_SIZE} bytes"
@@ -73,13 +75,20 @@ class PositionMode(IntEnum):
     BITMAP = 1
     BYTES = 2
     GAPS = 3
+    LEVELS = 4  # not only where, but also which: every weight as a signed level, zeros too
 
 
-POSITION_ALPHABET = {PositionMode.DENSE: 0, PositionMode.BITMAP: 2, PositionMode.BYTES: 256, PositionMode.GAPS: 16}
+POSITION_ALPHABET = {
+    PositionMode.DENSE: 0,
+    PositionMode.BITMAP: 2,
+    PositionMode.BYTES: 256,
+    PositionMode.GAPS: 16,
+}  # LEVELS: n_codes
 
 
 @dataclass(frozen=True)
 class FileHeader:
+    version: int
     profile: int
     block_log: int
     file_size: int
@@ -157,13 +166,28 @@ class LayerRecord:
         return len(self.codebook) if self.codebook is not None else self.n_negative + self.n_positive
 
     @property
+    def extent(self) -> tuple[int, int]:
+        """Levels below zero, and above: of a codebook its centroids."""
+        if self.codebook is None:
+            return self.n_negative, self.n_positive
+        n_below = int(np.count_nonzero(self.codebook < 0))
+        return n_below, len(self.codebook) - n_below
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether its indices are levels, or are in the order of levels: centroids that rise, none of them zero."""
+        if self.codebook is None:
+            return self.step is not None
+        return bool(np.all(np.diff(self.codebook.astype(np.float64)) > 0) and self.codebook.all())
+
+    @property
     def streams(self) -> list[Stream]:
         return [stream for stream in (self.positions, self.codes) if stream is not None]
 
 
 def pack_file_header(header: FileHeader) -> bytes:
     return FILE_HEADER.pack(
-        MAGIC, FORMAT_VERSION, header.profile, header.block_log, 0, header.file_size, header.metadata_size, header.table_size
+        MAGIC, header.version, header.profile, header.block_log, 0, header.file_size, header.metadata_size, header.table_size
     )
 
 
@@ -173,12 +197,13 @@ def parse_file_header(data: bytes, actual_size: int) -> FileHeader:
         raise CorruptArtifact("an empty file")
     if data[: len(MAGIC)] != MAGIC[: len(data)]:
         raise CorruptArtifact(f"not a .sqz file: begins with {data[: len(MAGIC)].hex(' ')}, not {MAGIC.hex(' ')}")
-    if len(data) > len(MAGIC) and data[len(MAGIC)] != FORMAT_VERSION:
-        raise UnsupportedVersion(f"format version {data[len(MAGIC)]}, this reader knows {FORMAT_VERSION}")
+    if len(data) > len(MAGIC) and data[len(MAGIC)] not in VERSIONS:
+        known = " and ".join(map(str, VERSIONS))
+        raise UnsupportedVersion(f"format version {data[len(MAGIC)]}, this reader knows {known}")
     if actual_size < FILE_HEADER.size:
         raise CorruptArtifact(f"truncated: {actual_size:,} bytes, the file header alone takes {FILE_HEADER.size}")
-    _, _, profile, block_log, _, file_size, metadata_size, table_size = FILE_HEADER.unpack_from(data)
-    header = FileHeader(profile, block_log, file_size, metadata_size, table_size)
+    _, version, profile, block_log, _, file_size, metadata_size, table_size = FILE_HEADER.unpack_from(data)
+    header = FileHeader(version, profile, block_log, file_size, metadata_size, table_size)
     if file_size != actual_size:
         what = "truncated" if actual_size < file_size else "too long"
         raise CorruptArtifact(f"{what}: {actual_size:,} bytes, the header declares {file_size:,}")
@@ -203,3 +228,8 @@ def check_header_fields(data: bytes, header: FileHeader) -> None:
 
 def profile_of(records: Sequence[LayerRecord]) -> int:
     return HOST if any(stream.coder_id in HOST_CODERS for record in records for stream in record.streams) else PORTABLE
+
+
+def version_of(records: Sequence[LayerRecord]) -> int:
+    """The oldest version that has what the records use."""
+    return 2 if any(record.position_mode == PositionMode.LEVELS for record in records) else 1

@@ -25,7 +25,6 @@ from compress.artifact.layout import (
     CRC_SIZE,
     DTYPES,
     FILE_HEADER,
-    FORMAT_VERSION,
     HOST,
     HOST_CODERS,
     MAX_WEIGHTS,
@@ -36,11 +35,12 @@ from compress.artifact.layout import (
     BlockRecord,
     FileHeader,
     LayerRecord,
+    PositionMode,
     Stream,
     check_header_fields,
     parse_file_header,
 )
-from compress.artifact.streams import bits_dtype, indices_of, mask_of, n_position_symbols, sparse_values
+from compress.artifact.streams import bits_dtype, indices_of, indices_of_levels, mask_of, n_position_symbols, sparse_values
 from compress.artifact.table import parse_layer_table
 from compress.errors import ArtifactError, CorruptArtifact, CorruptStream, InputError
 from compress.layer import Layer, RawTensor, SharedLayer
@@ -169,20 +169,28 @@ def _decode(contents: Contents, portable_only: bool, threads: int) -> Artifact:
     layers = {record.name: _layer(record, values[record.name]) for record in contents.records}
     profile = "host" if contents.header.profile == HOST else "portable"
     data = contents.data
-    return Artifact(contents.metadata, layers, FORMAT_VERSION, profile, len(data), _check_sha256(data))
+    return Artifact(contents.metadata, layers, contents.header.version, profile, len(data), _check_sha256(data))
 
 
-def _models(record: LayerRecord) -> tuple[codecs.Model | None, codecs.Model | None]:
-    """Of the positions and of the codes; they must take the bytes that the table gives them, all of them."""
+def _models(record: LayerRecord) -> tuple[Any, Any]:
+    """Of the positions (or levels) and of the codes; they must take the bytes that the table gives them, all of them."""
     with named(record.name):
+        alphabet = POSITION_ALPHABET.get(record.position_mode, record.n_codes)
         return (
-            _unpack_model(record.positions, POSITION_ALPHABET[record.position_mode]) if record.positions else None,
+            _unpack_model(record.positions, alphabet) if record.positions else None,
             _unpack_model(record.codes, record.n_codes) if record.codes else None,
         )
 
 
-def _unpack_model(stream: Stream, alphabet: int) -> codecs.Model:
-    model, end = codecs.coder_by_id(stream.coder_id).unpack_model(stream.model, 0, alphabet)
+def _unpack_model(stream: Stream, alphabet: int) -> Any:
+    """A codecs.Model, or a ContextModel."""
+    model: Any
+    if stream.coder_id == codecs.CONTEXT:
+        from compress.codecs import context
+
+        model, end = context.unpack_model(stream.model, 0)
+    else:
+        model, end = codecs.coder_by_id(stream.coder_id).unpack_model(stream.model, 0, alphabet)
     if end != len(stream.model):
         raise CorruptStream(f"{codecs.CODER_IDS[stream.coder_id]} model ends at byte {end} of {len(stream.model)}")
     return model
@@ -212,13 +220,16 @@ def _check_sha256(data: bytes) -> str:
 def _decode_block(
     values: npt.NDArray[Any],
     record: LayerRecord,
-    models: tuple[codecs.Model | None, codecs.Model | None],
+    models: tuple[Any, Any],
     block: BlockRecord,
     payload: bytes,
 ) -> None:
     """values: the block's part of the layer, shape (n_weights,), all zero; its indices, raw values or bits are put there."""
     if record.kind in RAW_KINDS:
         values[:] = np.frombuffer(payload, DTYPES[record.kind])
+        return
+    if record.position_mode == PositionMode.LEVELS:
+        values[:] = _decode_levels(payload, record, models[0], block)
         return
     positions_model, codes_model = models
     if record.kind in SPARSE_KINDS:
@@ -237,6 +248,16 @@ def _decode_block(
         from compress.codecs.scatter import scatter  # with numba: the coders have imported it by now
 
         scatter(mask, nonzero, values)
+
+
+def _decode_levels(payload: bytes, record: LayerRecord, model: Any, block: BlockRecord) -> npt.NDArray[np.int32]:
+    from compress.codecs import context
+
+    levels = context.decode(payload, context.Geometry.of(record.dims), model, block.n_weights)
+    n_nonzero = int(np.count_nonzero(levels))
+    if n_nonzero != block.n_nonzero:
+        raise CorruptStream(f"{n_nonzero:,} levels are not zero, the table says {block.n_nonzero:,}")
+    return indices_of_levels(levels, record)
 
 
 def _decode_indices(data: bytes, record: LayerRecord, model: codecs.Model | None, n_nonzero: int) -> npt.NDArray[np.int32]:

@@ -71,6 +71,25 @@ def indices_of(symbols: Symbols, record: LayerRecord) -> npt.NDArray[np.int32]:
     return codes - record.n_negative + (codes >= record.n_negative)
 
 
+def levels_of(indices: npt.NDArray[np.int32], record: LayerRecord) -> npt.NDArray[np.int32]:
+    """Indices as signed levels: those of a codebook count its centroids away from zero."""
+    if record.codebook is None:
+        return indices
+    n_below = record.extent[0]
+    return np.where(indices == 0, 0, indices - n_below - (indices <= n_below)).astype(np.int32)
+
+
+def indices_of_levels(levels: npt.NDArray[np.int32], record: LayerRecord) -> npt.NDArray[np.int32]:
+    """Inverse of levels_of."""
+    n_below, n_above = record.extent
+    low, high = int(levels.min()), int(levels.max())
+    if low < -n_below or high > n_above:
+        raise CorruptStream(f"levels span [{low}, {high}], the layer has [-{n_below}, {n_above}]")
+    if record.codebook is None:
+        return levels
+    return np.where(levels == 0, 0, levels + n_below + (levels < 0)).astype(np.int32)
+
+
 def bits_dtype(kind: Kind) -> np.dtype[Any]:
     """kind: a float kind."""
     return np.dtype(f"<u{DTYPES[kind].itemsize}")

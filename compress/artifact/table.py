@@ -19,6 +19,7 @@ from compress.artifact import codebook as sorted_codebook
 from compress.artifact.layout import (
     CODEBOOK_KINDS,
     DTYPES,
+    MAX_CODED_LEVEL,
     MAX_DIMS,
     MAX_NAME_SIZE,
     MAX_WEIGHTS_PER_BYTE,
@@ -35,6 +36,7 @@ from compress.artifact.layout import (
     Stream,
     profile_of,
     raw_block,
+    version_of,
 )
 from compress.codecs.bits import read_varint, write_varint
 from compress.errors import ArtifactError, CorruptArtifact, LimitExceeded, UnsupportedVersion
@@ -76,6 +78,8 @@ def parse_layer_table(table: bytes, header: FileHeader, *, max_weights: int) -> 
         raise CorruptArtifact(f"the table's blocks make a file of {declared:,} bytes, the header declares {header.file_size:,}")
     if header.profile != profile_of(records):
         raise CorruptArtifact(f"profile {header.profile}, but the table's coders are of profile {profile_of(records)}")
+    if header.version != version_of(records):
+        raise CorruptArtifact(f"format version {header.version}, but the table is of version {version_of(records)}")
     return records
 
 
@@ -231,6 +235,9 @@ def _parse_streams(cursor: _Cursor, record: LayerRecord) -> tuple[PositionMode, 
         if record.n_codes == 0:
             raise CorruptArtifact("a dense layer without a centroid or a level")
         positions = None
+    elif mode == PositionMode.LEVELS:
+        _check_has_levels(record, coder_id)
+        return mode, Stream(coder_id, cursor.take(cursor.varint())), None
     else:
         positions = _parse_stream(cursor, coder_id)
     # a single centroid or level needs no codes: every non-zero weight has it; nor do the values of a sparse tensor
@@ -238,10 +245,23 @@ def _parse_streams(cursor: _Cursor, record: LayerRecord) -> tuple[PositionMode, 
     return mode, positions, codes
 
 
+def _check_has_levels(record: LayerRecord, coder_id: int) -> None:
+    if coder_id != codecs.CONTEXT:
+        raise CorruptArtifact(f"levels are coded by coder {coder_id}, must be {codecs.CONTEXT}")
+    if record.kind in SPARSE_KINDS or record.n_codes == 0:
+        raise CorruptArtifact("levels without a centroid or a step")
+    if not record.has_levels:
+        raise CorruptArtifact("levels of a codebook that does not rise, or holds zero")
+    if max(record.extent) > MAX_CODED_LEVEL:
+        raise LimitExceeded(f"levels span [-{record.extent[0]}, {record.extent[1]}], the coder takes {MAX_CODED_LEVEL:,}")
+
+
 def _parse_stream(cursor: _Cursor, coder_id: int) -> Stream:
     if coder_id not in codecs.CODER_IDS:
         known = ", ".join(f"{number} {name}" for number, name in codecs.CODER_IDS.items())
         raise UnsupportedVersion(f"coder {coder_id}, this reader knows {known}")
+    if coder_id == codecs.CONTEXT:
+        raise CorruptArtifact(f"coder {coder_id} takes levels, not symbols")
     return Stream(coder_id, cursor.take(cursor.varint()))
 
 

@@ -1,9 +1,9 @@
 """Layers in, one .sqz file out (docs/FORMAT.md): deterministic, whatever the machine and the number of threads, and atomic.
 
 `best` tries, for each layer, every way to write its positions with every portable coder, and every portable coder on its
-codes, and keeps what makes the file smallest; ties go to the earlier of PORTABLE_CODERS. A named coder is used on every
-stream whose alphabet it takes; the others are stored. A raw float tensor is written as a sparse one (positions and values) where
-that is smaller; ties go to the raw one.
+codes, and the layer as levels with contexts, and keeps what makes the file smallest; ties go to the first. A named coder is used
+on every stream whose alphabet it takes; the others are stored. A raw float tensor is written as a sparse one (positions and
+values) where that is smaller; ties go to the raw one.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from compress.artifact.layout import (
     DTYPES,
     FILE_HEADER,
     MAX_BLOCK_LOG,
+    MAX_CODED_LEVEL,
     MAX_DIMS,
     MAX_NAME_SIZE,
     MAX_WEIGHTS_PER_BYTE,
@@ -48,15 +49,16 @@ from compress.artifact.layout import (
     pack_file_header,
     profile_of,
     raw_block,
+    version_of,
 )
-from compress.artifact.streams import Bits, Mask, Symbols, bits_dtype, code_symbols, position_symbols
+from compress.artifact.streams import Bits, Mask, Symbols, bits_dtype, code_symbols, levels_of, position_symbols
 from compress.artifact.table import pack_codebook, pack_layer_table
 from compress.atomic import write_atomically
 from compress.codecs.bits import write_varint
 from compress.errors import InputError, WeightsError
 from compress.layer import Layer, RawTensor, SharedLayer
 
-BEST = "best"
+BEST, CONTEXT = "best", "context"
 PORTABLE_CODERS = ("huffman", "range", "stored")  # what `best` may pick: what every decoder has
 POSITION_MODES = {"bitmap": PositionMode.BITMAP, "bytes": PositionMode.BYTES, "gaps": PositionMode.GAPS}
 BLOCK_SIZE = 1 << MAX_BLOCK_LOG  # weights a block
@@ -132,9 +134,9 @@ def to_bytes(
 ) -> bytes:
     """The whole file in memory; its length is what a stage would take in the container.
 
-    coder: "best", or one of codecs.CODERS. positions: "best", "bitmap", "bytes" or "gaps"; a layer with no pruned weight
-    needs none. Both hold for the positions of a sparse tensor too. block_size: weights a block, a power of two from 8 to
-    2^20. The bytes do not depend on threads.
+    coder: "best", "context" (and what `best` takes for tensors that have no levels), or one of codecs.CODERS. positions: "best",
+    "bitmap", "bytes" or "gaps"; a layer with no pruned weight needs none. Both hold for the positions of a sparse tensor too.
+    block_size: weights a block, a power of two from 8 to 2^20. The bytes do not depend on threads.
     """
     layers = list(layers)
     _check_names(layers)
@@ -149,7 +151,9 @@ def to_bytes(
     table = pack_layer_table(records)
     payloads = b"".join(payload for layer in encoded for payload in layer.payloads)
     file_size = FILE_HEADER.size + len(packed_metadata) + len(table) + CRC_SIZE + len(payloads) + SHA256_SIZE
-    header = FileHeader(profile_of(records), block_size.bit_length() - 1, file_size, len(packed_metadata), len(table))
+    header = FileHeader(
+        version_of(records), profile_of(records), block_size.bit_length() - 1, file_size, len(packed_metadata), len(table)
+    )
     head = pack_file_header(header) + packed_metadata + table
     content = head + crc32c(head).to_bytes(CRC_SIZE, "little") + payloads
     return content + sha256(content)
@@ -157,8 +161,8 @@ def to_bytes(
 
 def encode_layer(layer: Layer, *, coder: str = BEST, positions: str = BEST, block_size: int = BLOCK_SIZE) -> EncodedLayer:
     """The layer's record and its blocks' payloads."""
-    if coder != BEST and coder not in codecs.CODERS:
-        raise InputError(f"coder is {coder!r}, allowed: best, {', '.join(codecs.CODERS)}")
+    if coder not in (BEST, CONTEXT, *codecs.CODERS):
+        raise InputError(f"coder is {coder!r}, allowed: best, context, {', '.join(codecs.CODERS)}")
     if positions != BEST and positions not in POSITION_MODES:
         raise InputError(f"positions is {positions!r}, allowed: best, {', '.join(POSITION_MODES)}")
     if block_size not in {1 << log for log in range(MIN_BLOCK_LOG, MAX_BLOCK_LOG + 1)}:
@@ -217,9 +221,43 @@ def _encode_shared(layer: SharedLayer, coder: str, positions: str, block_size: i
     record = _record_without_streams(layer)
     indices = _blocks_of(np.ascontiguousarray(layer.indices).reshape(-1), block_size)
     masks = [block != 0 for block in indices]
+    if coder in (BEST, CONTEXT) and (levels := _encode_levels(record, indices, masks)) is not None:
+        if coder == CONTEXT:
+            return levels
+        return min(levels, _encode_shared_symbols(record, indices, masks, coder, positions), key=lambda e: e.size_bytes)
+    return _encode_shared_symbols(record, indices, masks, coder, positions)
+
+
+def _encode_shared_symbols(
+    record: LayerRecord, indices: list[npt.NDArray[np.int32]], masks: list[Mask], coder: str, positions: str
+) -> EncodedLayer:
+    """As positions, and codes of the weights that are not zero."""
     codes = _code_candidates([block[mask] for block, mask in zip(indices, masks, strict=True)], record, coder)
     where, what = _smallest_legal(_position_candidates(masks, coder, positions), codes, masks)
     return _with_blocks(record, masks, where, what)
+
+
+def _encode_levels(record: LayerRecord, indices: list[npt.NDArray[np.int32]], masks: list[Mask]) -> EncodedLayer | None:
+    """Every weight as a level, zeros too, with contexts; None where the layer has no levels or the 256 rule forbids it."""
+    if record.n_codes == 0 or not record.has_levels or max(record.extent) > MAX_CODED_LEVEL:
+        return None
+    from compress.codecs import context
+
+    levels = [levels_of(block, record) for block in indices]
+    geometry = context.Geometry.of(record.dims)
+    candidates = []
+    for context_set in context.CONTEXT_SETS:
+        model = context.build_model(levels, context_set)
+        payloads = tuple(
+            context.encode(block, geometry, model) if mask.any() else b"" for block, mask in zip(levels, masks, strict=True)
+        )
+        stream = _CodedStream(Stream(codecs.CONTEXT, context.pack_model(model)), payloads, PositionMode.LEVELS, (0,) * len(masks))
+        candidates.append(stream)
+    smallest = min(candidates, key=lambda each: each.cost)
+    sizes = [len(payload) for payload in smallest.payloads]
+    if any(mask.size > MAX_WEIGHTS_PER_BYTE * size and mask.any() for mask, size in zip(masks, sizes, strict=True)):
+        return None
+    return _with_blocks(record, masks, smallest, _CodedStream(None, (b"",) * len(masks)))
 
 
 def _blocks_of(flat: npt.NDArray[Any], block_size: int) -> list[npt.NDArray[Any]]:
@@ -306,7 +344,7 @@ def _coded(symbols: list[Symbols], alphabet: int, coder: str, mode: PositionMode
     frequencies = sum((np.bincount(block, minlength=alphabet) for block in symbols), np.zeros(alphabet, np.int64))
     gap_counts = tuple(len(block) if mode == PositionMode.GAPS else 0 for block in symbols)
     candidates = []
-    for name in PORTABLE_CODERS if coder == BEST else (coder, "stored"):
+    for name in PORTABLE_CODERS if coder in (BEST, CONTEXT) else (coder, "stored"):
         module = codecs.coder(name)
         try:
             model = module.build_model(frequencies)
@@ -314,6 +352,6 @@ def _coded(symbols: list[Symbols], alphabet: int, coder: str, mode: PositionMode
             continue
         payloads = tuple(module.encode(block, model) for block in symbols)  # no symbols: no bytes
         candidates.append(_CodedStream(Stream(codecs.CODERS[name], module.pack_model(model)), payloads, mode, gap_counts))
-        if coder != BEST:
+        if coder not in (BEST, CONTEXT):
             break
     return candidates

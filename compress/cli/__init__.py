@@ -32,6 +32,7 @@ def main(debug: bool) -> None:
 
 
 main.add_command(run.run)
+main.add_command(run.plan)
 main.add_command(run.init)
 main.add_command(run.schema)
 main.add_command(files.inspect)

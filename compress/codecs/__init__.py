@@ -5,8 +5,9 @@ header and serves all blocks of the layer; each block is a stream of its own. Co
 one word in a recipe. `gaps` is not a coder: it turns a mask into symbols that any coder takes.
 
 Which one: `range` is the shortest; `huffman` decodes faster and gives up to half a bit a symbol away; `stored` when nothing
-is gained; `zstd` only where symbols repeat in patterns, and only on hosts. Importing this package costs nothing: numba is
-imported with the first coder that needs it.
+is gained; `zstd` only where symbols repeat in patterns, and only on hosts. `context` takes the levels of a layer, zeros and all,
+with their places, and is shorter than all of them and slowest; it has functions of its own. Importing this package costs
+nothing: numba is imported with the first coder that needs it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ Symbols = npt.NDArray[np.integer[Any]]
 Buffer = bytes | bytearray | memoryview
 
 CODERS = {"stored": 0, "huffman": 1, "range": 2, "zstd": 3}  # the Coder_Id that a file stores
-CODER_IDS = {coder_id: name for name, coder_id in CODERS.items()}
+CONTEXT = 4  # the Coder_Id of `context`, which is no Coder: it takes levels, and their places in the tensor
+CODER_IDS = {coder_id: name for name, coder_id in CODERS.items()} | {CONTEXT: "context"}
 MODULES = {
     "stored": "compress.codecs.stored",
     "huffman": "compress.codecs.huffman",
@@ -68,6 +70,6 @@ def coder(name: str) -> Coder:
 
 def coder_by_id(coder_id: int) -> Coder:
     """The module of the coder that a file names."""
-    if coder_id not in CODER_IDS:
-        raise CorruptArtifact(f"coder id is {coder_id}, must be one of {', '.join(map(str, CODER_IDS))}")
+    if coder_id not in CODERS.values():
+        raise CorruptArtifact(f"coder id is {coder_id}, must be one of {', '.join(map(str, CODERS.values()))}")
     return coder(CODER_IDS[coder_id])

@@ -165,7 +165,7 @@ def _read(
 
 
 @jit("void(uint8[::1], int64)")
-def _carry(out, n_bytes):  # type: ignore[no-untyped-def]
+def add_carry(out, n_bytes):  # type: ignore[no-untyped-def]
     """Add one to the number that out[:n_bytes] is; it never overflows, for the first interval has no carry."""
     at = n_bytes - 1
     while out[at] == 255:
@@ -184,7 +184,7 @@ def _encode(symbols, starts, sizes, last, out):  # type: ignore[no-untyped-def]
         span = span - below if symbol == last else unit * sizes[symbol]
         if low > TOP:
             low &= TOP
-            _carry(out, n_bytes)
+            add_carry(out, n_bytes)
         while span < BOTTOM:
             out[n_bytes] = low >> 24
             n_bytes += 1
@@ -193,7 +193,7 @@ def _encode(symbols, starts, sizes, last, out):  # type: ignore[no-untyped-def]
     low += BOTTOM - 1
     if low > TOP:
         low &= TOP
-        _carry(out, n_bytes)
+        add_carry(out, n_bytes)
     out[n_bytes] = low >> 24
     return n_bytes + 1
 

@@ -16,6 +16,7 @@ from compress.ledger.ledger import Row as LedgerRow
 
 if TYPE_CHECKING:
     from compress.evaluate import Evaluation
+    from compress.plan import Plan
 
 
 def margin(margin_bytes: int | None) -> str:
@@ -135,6 +136,33 @@ def layers(file: Path, rows: Sequence[LayerRow], metadata: dict[str, Any]) -> No
         console.print(f"{key}: {value}", soft_wrap=True, markup=False)
     parts = " + ".join(f"{n:,} {part}" for part, n in parts_of(rows).named().items())
     console.print(f"{file}: {total:,} bytes = {parts}", markup=False, soft_wrap=True)
+
+
+def plan(found: Plan) -> None:
+    table = Table("tensor", box=None, pad_edge=False)
+    for heading in ("weights", "sensitivity", "step", "levels", "density", "bits/weight", "bytes", "share"):
+        table.add_column(heading, justify="right")
+    for layer in found.layers:
+        table.add_row(
+            layer.name,
+            f"{layer.n_weights:,}",
+            f"{layer.sensitivity:.2e}",
+            f"{layer.step:.5f}",
+            str(layer.n_levels),
+            f"{layer.density:.3f}",
+            f"{layer.bits_per_weight:.2f}",
+            f"{layer.size_bytes:,}",
+            f"{100 * layer.size_bytes / found.size_bytes:.1f}%",
+        )
+    other_share = f"{100 * found.other_bytes / found.size_bytes:.1f}%"
+    table.add_row("(biases, other tensors, metadata, checksums)", "", "", "", "", "", "", f"{found.other_bytes:,}", other_share)
+    n_weights = sum(layer.n_weights for layer in found.layers)
+    table.add_row(
+        "total", f"{n_weights:,}", "", "", "", "", f"{8 * found.size_bytes / n_weights:.2f}", f"{found.size_bytes:,}", "100.0%"
+    )
+    console = console_for()
+    console.print(table)
+    console.print(f"predicted: {found.size_bytes:,} bytes{margin(found.max_bytes - found.size_bytes)}", soft_wrap=True)
 
 
 def predictions(found: Iterable[tuple[Path, Sequence[Any]]]) -> None:

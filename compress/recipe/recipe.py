@@ -15,7 +15,7 @@ from compress.paths import is_url
 from compress.recipe.data import Data
 from compress.recipe.model import FactorySpec, Input, SqueezeNetSpec
 from compress.recipe.section import Section
-from compress.recipe.steps import Encode, Prune, Quantize, Target, Train
+from compress.recipe.steps import Encode, Prune, Quantize, Rate, Target, Train
 
 
 def _check_classes(value: Any) -> Any:
@@ -59,6 +59,7 @@ class Recipe(Section):
     train: Train | None = None
     prune: Prune | None = Field(default=None, description="without it nothing is pruned")
     quantize: Quantize | None = Field(default=None, description="without it weights are stored as they are")
+    rate: Rate | None = Field(default=None, description="uniform steps for a byte target, in place of quantize")
     encode: Encode = Encode()
     target: Target | None = None
 
@@ -74,6 +75,19 @@ class Recipe(Section):
             raise ValueError("data.tune and data.test must both be digits, or neither")
         if self.train is not None and not self.data.is_digits():
             raise ValueError("train needs labelled images in memory, and only data.tune: digits has them")
+        return self
+
+    @model_validator(mode="after")
+    def _rate_alone(self) -> Recipe:
+        if self.rate is not None:
+            if self.target is None:
+                raise ValueError("rate needs target.max_bytes or target.max_top1_drop")
+            if self.quantize is not None:
+                raise ValueError("rate and quantize are two ways to the same: one of them")
+            if self.prune is not None and self.prune.method == "magnitude":
+                raise ValueError("rate decides itself which weights are zero: leave prune out, or use method: channels")
+        elif self.target is not None and self.target.max_top1_drop is not None:
+            raise ValueError("target.max_top1_drop needs rate, which can make a file of any size")
         return self
 
     @model_validator(mode="after")

@@ -110,9 +110,25 @@ class Quantize(Section):
         return self
 
 
+class Rate(Section):
+    """Uniform steps for a byte target, in place of `quantize`: where the bits go is measured, not chosen.
+
+    A layer's step is such that the error of its rounding costs every layer the same (Lagrange): it falls with the root of the
+    layer's sensitivity, and one number, the coarseness, scales all steps so that the file has target.max_bytes."""
+
+    images: int = Field(
+        default=1024, ge=1, description="tuning crops that sensitivities and second moments of inputs are measured on"
+    )
+    dead_zone: float = Field(
+        default=0.0, gt=-0.5, lt=0.5, description="a weight is rounded towards zero up to 0.5 + dead_zone of a step away"
+    )
+    bias_bits: int = Field(default=8, ge=2, le=16, description="of each bias, with a step a tensor")
+    tune: Tune | None = Field(default=None, description="straight-through; learning_rate is in steps of the layer")
+
+
 class Encode(Section):
-    coder: Literal["best", "stored", "huffman", "range", "zstd"] = Field(
-        default="best", description="best: the smallest per stream"
+    coder: Literal["best", "stored", "huffman", "range", "zstd", "context"] = Field(
+        default="best", description="best: the smallest per layer"
     )
     positions: Literal["best", "bitmap", "gaps"] = Field(
         default="best", description="how the places of non-zero weights are stored"
@@ -122,4 +138,18 @@ class Encode(Section):
 
 
 class Target(Section):
-    max_bytes: int = Field(gt=0, description="largest size of the .sqz file, by stat")
+    """One of the two."""
+
+    max_bytes: int | None = Field(default=None, gt=0, description="largest size of the .sqz file, by stat")
+    max_top1_drop: float | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="rate only: largest drop of top-1 on data.test, in points; the fewest bytes are found by bisection over runs",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Target:
+        if (self.max_bytes is None) == (self.max_top1_drop is None):
+            raise ValueError("one of max_bytes and max_top1_drop is needed")
+        return self

@@ -1,0 +1,125 @@
+"""codecs/context.py: levels and their places to bytes and back; the independent decoder of plain_context.py has the last word."""
+
+import numpy as np
+import plain_context
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compress.codecs import context
+from compress.errors import CorruptStream
+
+SHAPES = [(1,), (7,), (3, 5), (4, 2, 3, 3), (2, 3, 1, 1), (2, 1, 5, 5), (3, 2, 2, 3), (2, 3, 4)]
+
+
+def correlated(shape, seed=0, scale=2.0):
+    """Levels like a layer's: rows and columns of different size, signs that depend on neighbours."""
+    rng = np.random.default_rng(seed)
+    n_rows, n_columns = shape[0], int(np.prod(shape[1:]))
+    smooth = rng.normal(size=(n_rows, n_columns)).cumsum(1) * 0.3 + rng.normal(size=(n_rows, n_columns))
+    sizes = np.exp(rng.normal(size=(n_rows, 1)) * 0.3 + rng.normal(size=(1, n_columns)) * 0.3)
+    return np.rint(smooth * sizes * scale).astype(np.int32).reshape(-1)
+
+
+@pytest.mark.parametrize("context_set", context.CONTEXT_SETS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_round_trip_and_independent_decoder(shape, context_set):
+    levels, geometry = correlated(shape), context.Geometry.of(shape)
+    model = context.build_model([levels], context_set)
+    stream = context.encode(levels, geometry, model)
+    np.testing.assert_array_equal(context.decode(stream, geometry, model, len(levels)), levels)
+    plain, n_bits = plain_context.decode(stream, context.pack_model(model), shape, len(levels))
+    assert plain == levels.tolist()
+    assert n_bits / 8 <= len(stream) <= 1.005 * n_bits / 8 + 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.one_of(st.integers(-3, 3), st.integers(-4095, 4095)), min_size=1, max_size=80),
+    st.integers(1, 9),
+    st.integers(1, context.MAX_MEAN),
+    st.sampled_from(context.CONTEXT_SETS),
+)
+def test_any_levels_and_any_mean(values, columns, mean, context_set):
+    levels = np.array(values, np.int32)
+    geometry, model = context.Geometry(columns, 1, 1), context.ContextModel(context_set, mean)
+    stream = context.encode(levels, geometry, model)
+    np.testing.assert_array_equal(context.decode(stream, geometry, model, len(levels)), levels)
+    assert plain_context.decode(stream, context.pack_model(model), (len(values), columns), len(values))[0] == values
+
+
+def test_within_half_a_percent_of_its_own_model():
+    shape = (64, 16, 3, 3)
+    levels, geometry = correlated(shape), context.Geometry.of(shape)
+    model = context.build_model([levels], context.NEIGHBOURS)
+    stream = context.encode(levels, geometry, model)
+    _, n_bits = plain_context.decode(stream, context.pack_model(model), shape, len(levels))
+    assert n_bits / 8 <= len(stream) < 1.005 * n_bits / 8
+
+
+def test_neighbours_are_worth_something():
+    shape = (64, 16, 3, 3)
+    levels, geometry = correlated(shape), context.Geometry.of(shape)
+    sizes = [len(context.encode(levels, geometry, context.build_model([levels], each))) for each in context.CONTEXT_SETS]
+    assert sizes[1] < 0.95 * sizes[0]
+
+
+def test_known_bytes():
+    levels, model = np.array([1, 0, -2], np.int32), context.ContextModel(context.NO_CONTEXT, 16)
+    assert context.pack_model(model) == bytes.fromhex("00 10")
+    assert context.encode(levels, context.Geometry.of((1, 3)), model) == bytes.fromhex("7b 94")
+
+
+def test_model_is_the_mean_of_all_blocks():
+    model = context.build_model([np.array([3, -3], np.int32), np.array([0, 0], np.int32)], 1)
+    assert model == context.ContextModel(1, 24)
+    assert context.unpack_model(b"??" + context.pack_model(model), 2) == (model, 4)
+    assert context.build_model([np.zeros(4, np.int32)], 1).mean == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [("", "no bytes"), ("02 10", "Context_Set 2"), ("01 00", "Mean 0"), ("01 f1 ff 03", "Mean 65521")],
+)
+def test_bad_model_is_refused(model, message):
+    with pytest.raises(CorruptStream, match=message):
+        context.unpack_model(bytes.fromhex(model), 0)
+
+
+@pytest.mark.parametrize("levels", [np.array([4096]), np.array([-5000]), np.zeros((2, 2), np.int32), np.array([1.0])])
+def test_levels_that_cannot_be_coded_are_refused(levels):
+    with pytest.raises(ValueError, match="level"):
+        context.encode(levels, context.Geometry(1, 1, 1), context.ContextModel(1, 16))
+
+
+def test_no_levels_are_no_bytes():
+    geometry, model = context.Geometry(3, 1, 1), context.ContextModel(1, 16)
+    assert context.encode(np.zeros(0, np.int32), geometry, model) == b""
+    assert context.decode(b"", geometry, model, 0).size == 0
+    with pytest.raises(CorruptStream, match="1 bytes for 0 levels"):
+        context.decode(b"\0", geometry, model, 0)
+
+
+def test_damaged_streams_are_refused_or_decode_to_something_else():
+    shape = (6, 2, 3, 3)
+    levels, geometry = correlated(shape), context.Geometry.of(shape)
+    model = context.build_model([levels], 1)
+    stream = context.encode(levels, geometry, model)
+    refused = 0
+    for cut in range(len(stream)):
+        with pytest.raises(CorruptStream):
+            context.decode(stream[:cut], geometry, model, len(levels))
+    with pytest.raises(CorruptStream, match="levels end in byte"):
+        context.decode(stream + b"\0", geometry, model, len(levels))
+    with pytest.raises(CorruptStream, match="ff ff ff ff"):
+        context.decode(b"\xff" * 8, geometry, model, len(levels))
+    for i in range(len(stream)):
+        damaged = bytearray(stream)
+        damaged[i] ^= 0x40
+        try:
+            decoded = context.decode(bytes(damaged), geometry, model, len(levels))
+        except CorruptStream:
+            refused += 1
+        else:
+            assert (decoded != levels).any()
+    assert refused > 0
