@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 RECIPE ?= pipelines/deep.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format wheel smoke bench clean
+.PHONY: help install run test lint format wheel smoke bench bench-rate clean
 
 help: ## Show the targets.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 install: $(VENV)/installed ## Make the virtual environment with the tested versions (constraints.txt).
 
@@ -48,6 +48,14 @@ bench: install ## Measure what README states: coders, k-means, decoding, accurac
 	$(BIN)/python benchmarks/accuracy.py artifacts/deep.sqz artifacts/deep-imagenet.sqz
 	$(BIN)/python benchmarks/accuracy.py artifacts/han.sqz artifacts/han-6bit.sqz --teacher 'net:$$SQUEEZE_DATA/../anchors/compressed_SqueezeNet.net'
 
+bench-rate: install ## Plot the published files beside NNCodec, which gets an environment of its own (needs SQUEEZE_DATA).
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	test -x .venv-nncodec/bin/python || $(PYTHON) -m venv .venv-nncodec
+	.venv-nncodec/bin/python -m pip install --quiet --disable-pip-version-check --no-deps nncodec==2.1.3 'numpy<2' pybind11
+	$(BIN)/python benchmarks/rate_accuracy.py artifacts/squeezenet11-*.sqz --nncodec .venv-nncodec/bin/python -o docs/rate-accuracy-v11
+	$(BIN)/python benchmarks/rate_accuracy.py artifacts/squeezenet10-*.sqz --nncodec .venv-nncodec/bin/python -o docs/rate-accuracy-v10 \
+	  --teacher 'net:$$SQUEEZE_DATA/../anchors/compressed_SqueezeNet.net'
+
 clean: ## Remove the virtual environment, builds and caches; runs/ stays.
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-nncodec build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ levels take more bytes; the coarseness follows, so that the file has its size at
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -76,18 +77,24 @@ class RateQuantizer:
     def land(self, feedback: Mapping[str, ErrorFeedback] | None = None) -> None:
         """Set the coarseness at which the file is largest but not above max_bytes; the coarsest, where every file is above."""
         self.grid.refresh()
-        best, least_seen = None, None
+        best: tuple[int, float] | None = None
+        low, high = 0.0, math.inf  # coarseness of the smallest file above max_bytes, of the largest within it
         for _ in range(LANDINGS):
             self._feed_back(feedback)
             n_bytes = self._count()
-            if best is None or (n_bytes <= self.max_bytes) > (best[0] <= self.max_bytes) or self._closer(n_bytes, best[0]):
+            if best is None or self._is_better(n_bytes, best[0]):
                 best = (n_bytes, self.coarseness)
-            if 0 <= self.max_bytes - n_bytes <= CLOSE_ENOUGH * self.max_bytes or n_bytes == least_seen:
+            if 0 <= self.max_bytes - n_bytes <= CLOSE_ENOUGH * self.max_bytes:
                 break
-            least_seen = n_bytes
-            # aim at the middle of what is close enough
-            wanted = (1 - CLOSE_ENOUGH / 2) * self.max_bytes / self._bytes_per_entropy
-            self.coarseness = self.grid.at(wanted, self.coarseness)
+            if n_bytes > self.max_bytes:
+                low = max(low, self.coarseness)
+            else:
+                high = min(high, self.coarseness)
+            before = self.grid.steps(self.coarseness)
+            guess = self.grid.at((1 - CLOSE_ENOUGH / 2) * self.max_bytes / self._bytes_per_entropy, self.coarseness)
+            self.coarseness = guess if low < guess < high else self._between(low, high)
+            if high == math.inf and self.grid.steps(self.coarseness) == before:  # nothing is coarser
+                break
         assert best is not None
         self.coarseness = best[1]
         self._feed_back(feedback)
@@ -101,10 +108,17 @@ class RateQuantizer:
             for name, layer in feedback.items():
                 self.weights[name].copy_(layer(steps[name], self.dead_zone))
 
-    def _closer(self, n_bytes: int, before: int) -> bool:
-        """Of two on the same side of max_bytes."""
-        same_side = (n_bytes <= self.max_bytes) == (before <= self.max_bytes)
-        return same_side and abs(n_bytes - self.max_bytes) < abs(before - self.max_bytes)
+    @staticmethod
+    def _between(low: float, high: float) -> float:
+        if high == math.inf:
+            return low * 1.05
+        return math.sqrt(low * high) if low else high / 1.05
+
+    def _is_better(self, n_bytes: int, before: int) -> bool:
+        """Within max_bytes the larger file, else the smaller one."""
+        if n_bytes <= self.max_bytes:
+            return before > self.max_bytes or n_bytes > before
+        return n_bytes < before
 
     def _count(self) -> int:
         """Bytes of the file now; remembers what they are for one byte of entropy."""
