@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 
+from compress import rate_stages
 from compress.errors import InputError, RecipeError
 from compress.ledger import ledger
 from compress.recipe import Recipe, Target
@@ -106,9 +107,9 @@ def _run(
         arrays = stage("tune", lambda on_step: stages.tune(quantize, pruned, shared, on_step))
     elif (rate := recipe.rate) is not None:
         dense = arrays
-        levels = stage("quantize", lambda on_step: stages.quantize_by_rate(rate, dense))
-        arrays = stage("tune", lambda on_step: stages.tune_by_rate(rate, dense, levels, on_step))
-        costs = partial(stages.costs_of_bytes, rate, dense, levels)
+        levels = stage("quantize", lambda on_step: rate_stages.quantize_by_rate(stages, rate, dense))
+        arrays = stage("tune", lambda on_step: rate_stages.tune_by_rate(stages, rate, dense, levels, on_step))
+        costs = partial(rate_stages.costs_of_bytes, stages, rate, dense, levels)
     watcher.stage_started("encode")
     path = stages.encode(arrays, folder, report=report)
     limit = recipe.target.max_bytes if recipe.target else None

@@ -10,6 +10,7 @@ from compress.artifact.inspect import inspect_bytes
 from compress.artifact.reader import read_bytes
 from compress.errors import RecipeError
 from compress.layer import SharedLayer
+from compress.rate_stages import plan_by_rate
 from compress.recipe import Recipe
 from compress.stages import Stages
 
@@ -48,7 +49,7 @@ def plan(recipe: Recipe, device: torch.device) -> Plan:
     if recipe.rate is None or recipe.target is None or recipe.target.max_bytes is None:
         raise RecipeError("plan is for a recipe with `rate` and target.max_bytes; --set target.max_bytes=... gives it one")
     stages = Stages(recipe, device)
-    data, sensitivity = stages.plan_by_rate(recipe.rate)
+    data, sensitivity = plan_by_rate(stages, recipe.rate)
     rows = {row.name: row for row in inspect_bytes(data)}
     steps = {name: layer.step for name, layer in read_bytes(data).layers.items() if isinstance(layer, SharedLayer)}
     layers = tuple(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from compress.checkpoint import key_of
 from compress.data import digits
 from compress.data.sets import MeasuringSet
 from compress.data.splits import splits
-from compress.errors import RecipeError
 from compress.export.load import build
 from compress.layer import Layer, SharedLayer
 from compress.ledger import ledger
@@ -31,21 +30,17 @@ from compress.models.squeezenet import SqueezeNet
 from compress.prune.channels import prune_channels
 from compress.prune.finetune import prune_and_tune
 from compress.prune.magnitude import densities
-from compress.quantize.error_feedback import error_feedback, input_moments
-from compress.quantize.rate import Quantized, RateQuantizer
-from compress.quantize.sensitivity import sensitivities
+from compress.quantize.rate import Quantized
 from compress.quantize.share import Shared, cluster, cluster_by_rate, tune_fixed, tune_reassigned
-from compress.quantize.uniform import base_steps
-from compress.recipe import Prune, Quantize, Rate, Recipe, SqueezeNetSpec, Tune, in_order, per_layer
+from compress.recipe import Prune, Quantize, Recipe, SqueezeNetSpec, Tune, in_order, per_layer
 from compress.run_folder import Arrays, RunFolder
-from compress.stage_arrays import LATENT, SENSITIVITY, dense, from_layers, raw_tensor, sha256, shared_layers
+from compress.stage_arrays import dense, from_layers, raw_tensor, sha256, shared_layers
 from compress.subject import subject
 from compress.train.classify import train
 from compress.train.distill import OnStep
 
 STAGES = ("baseline", "prune", "share", "fixed", "tune", "encode", "quantize")  # the order numbers their crops: append
 SEEDS_PER_RUN = 1000  # recipe seeds are this far apart, so that no stage of one run sees another run's crops
-COST_FACTORS = (1.331, 1.21, 1.1, 1.0)  # 10% apart
 UNTUNED = Tune(steps=0, learning_rate=1.0)  # what a `tune` that a recipe leaves out means
 
 
@@ -225,82 +220,6 @@ class Stages:
             held=self.held,
         )
         return shared_arrays(tuned)
-
-    def quantize_by_rate(self, section: Rate, dense: Arrays) -> Arrays:
-        """The levels, and beside them (LATENT) the weights that they are the rounding of, for tune_by_rate."""
-        tensors = self.tensors(dense)
-        net = self.net_with(tensors)
-        found = self.measured_sensitivities(section, net)
-        crops = self.batches("quantize", self.measuring_crops(section))
-        moments = input_moments(net, self.bits, crops, section.images)
-        quantizer = self.rate_quantizer(section, tensors, found, moments)
-        latents = {LATENT + name: weight.detach().cpu().numpy() for name, weight in quantizer.weights.items()}
-        sensitivity = {SENSITIVITY + name: np.array(value) for name, value in found.items()}
-        return shared_arrays(quantizer.quantized()) | latents | sensitivity
-
-    def plan_by_rate(self, section: Rate) -> tuple[bytes, dict[str, float]]:
-        """A file of the size that is asked for, each weight rounded alone, and the sensitivities that placed its steps."""
-        if self.recipe.train is not None or (self.recipe.prune is not None and self.recipe.prune.macs is not None):
-            raise RecipeError("plan needs the weights: this recipe trains or cuts channels first")
-        baseline = from_layers(self.subject.layers)
-        tensors = self.tensors(baseline)
-        found = self.measured_sensitivities(section, self.net_with(tensors))
-        quantizer = self.rate_quantizer(section, tensors, found, {})
-        return self.file_bytes(shared_arrays(quantizer.quantized()), as_file=True), found
-
-    def measured_sensitivities(self, section: Rate, net: nn.Module) -> dict[str, float]:
-        return sensitivities(net, self.bits, self.batches("quantize", self.measuring_crops(section)), section.images)
-
-    def measuring_crops(self, section: Rate) -> Tune:
-        return Tune(steps=0, learning_rate=1.0, batch_size=min(16, section.images))
-
-    def tune_by_rate(self, section: Rate, dense: Arrays, levels: Arrays, on_step: OnStep) -> Arrays:
-        tensors = self.tensors(dense)
-        start = tensors | {name: torch.from_numpy(levels[LATENT + name]).to(self.device) for name in self.bits}
-        found = {name: float(levels[SENSITIVITY + name]) for name in self.bits}
-        quantizer = self.rate_quantizer(section, start, found, {})
-        tune = section.tune or UNTUNED
-        quantizer.tune(self.net_for(tensors), self.teacher, tune, self.batches("tune", tune), on_step)
-        return shared_arrays(quantizer.quantized())
-
-    def costs_of_bytes(self, section: Rate, dense: Arrays, levels: Arrays, n_bytes: int) -> list[tuple[int, float]]:
-        """Bytes, and agreement on data.test, of untuned files of 1.33, 1.21, 1.1 and 1 times n_bytes: what 10% fewer cost."""
-        tensors = self.tensors(dense)
-        crops = self.batches("quantize", self.measuring_crops(section))
-        moments = input_moments(self.net_with(tensors), self.bits, crops, section.images)
-        found = {name: float(levels[SENSITIVITY + name]) for name in self.bits}
-        costs = []
-        for factor in COST_FACTORS:
-            quantizer = self.rate_quantizer(section, tensors, found, moments, max_bytes=round(factor * n_bytes))
-            data = self.file_bytes(shared_arrays(quantizer.quantized()), as_file=True)
-            costs.append((len(data), self.row("", reader.read_bytes(data), self.splits.test, 0.0).agreement))
-        return costs
-
-    def rate_quantizer(
-        self,
-        section: Rate,
-        tensors: dict[str, Tensor],
-        sensitivity: Mapping[str, float],
-        moments: Mapping[str, Tensor],
-        *,
-        max_bytes: int | None = None,
-    ) -> RateQuantizer:
-        """max_bytes: target.max_bytes, where it is not given."""
-        assert self.recipe.target is not None and self.recipe.target.max_bytes is not None
-        weights = {name: tensors[name] for name in self.bits}
-        biases = [name for name in self.subject.roles.biases if name not in self.held]
-        return RateQuantizer(
-            weights,
-            {name: tensors[name] for name in biases},
-            {name: tensor for name, tensor in tensors.items() if name not in self.bits and name not in biases},
-            bases=base_steps(sensitivity),
-            dead_zone=section.dead_zone,
-            bias_bits=section.bias_bits,
-            max_bytes=max_bytes or self.recipe.target.max_bytes,
-            size_of=lambda quantized: len(self.file_bytes(shared_arrays(quantized), as_file=True)),
-            feedback=error_feedback(weights, moments),
-            held=self.held,
-        )
 
     def shared(self, arrays: Arrays, tensors: dict[str, Tensor]) -> Shared:
         layers = shared_layers(arrays)

@@ -19,7 +19,7 @@ import numpy as np
 from compress.artifact import reader, writer
 from compress.artifact.checksums import crc32c, sha256
 from compress.artifact.layout import MAGIC
-from compress.codecs import huffman, range_coder, stored, zstd
+from compress.codecs import context, huffman, range_coder, stored, zstd
 from compress.codecs.bits import write_varint
 from compress.layer import Layer, RawTensor, SharedLayer
 
@@ -74,6 +74,22 @@ def coded_net() -> list[Layer]:
         steps("fc.weight", (10, 64), 0.05, 7),
         book("dense.weight", (8, 16), spread(5), 1.0, 8),
     ]
+
+
+def levels_net() -> list[Layer]:
+    """Levels in every shape that has other neighbours; all-zero blocks of 64 in `fc.weight`."""
+    rng = np.random.default_rng(12)
+    made: list[Layer] = []
+    for name, shape in (("conv", (8, 4, 3, 3)), ("wide", (4, 3, 1, 5)), ("line", (3, 4, 7)), ("fc", (9, 40)), ("bias", (30,))):
+        smooth = rng.normal(size=shape).cumsum(-1) * np.exp(rng.normal(size=(1, *shape[1:])))
+        made.append(SharedLayer(f"{name}.levels", shape, np.rint(2 * smooth).astype(np.int32), step=np.float32(0.03)))
+    made[3].indices.reshape(-1)[128:256] = 0
+    ranks = np.rint(6 * rng.normal(size=(12, 5, 3, 3))).clip(-14, 15).astype(np.int32)
+    for name, dtype in (("half", np.float16), ("single", np.float32)):
+        book = np.concatenate([np.linspace(-0.9, -0.05, 14), np.linspace(0.04, 1.0, 15)]).astype(dtype)
+        indices = np.where(ranks == 0, 0, ranks + 14 + (ranks < 0)).astype(np.int32)
+        made.append(SharedLayer(f"{name}.book", ranks.shape, indices, codebook=book))
+    return made
 
 
 def sparse_blocks() -> list[Layer]:
@@ -145,12 +161,16 @@ def golden_files() -> dict[str, tuple[list[Layer], dict[str, object]]]:
     for coder, mode in (("stored", "bitmap"), ("huffman", "bytes"), ("range", "gaps"), ("zstd", "bytes")):
         files[f"sparse_raw_{coder}"] = (pruned_net(), {"coder": coder, "positions": mode, "block_size": 64})
     files |= {f"coder_{coder}": (coded_net(), {"coder": coder}) for coder in ("stored", "huffman", "range", "zstd")}
+    files["levels"] = (levels_net(), {"coder": "context"})
+    files["levels_blocks"] = (levels_net(), {"coder": "context", "block_size": 64})
     files |= {f"positions_{mode}": (coded_net(), {"positions": mode, "block_size": 256}) for mode in ("bitmap", "bytes", "gaps")}
     return files
 
 
 ZSTD_FILES = {"coder_zstd", "sparse_raw_zstd"}  # zstd's bytes are its own
-EARLIER_WRITER = {"every_kind"}  # made before there were sparse tensors: it must decode, the writer now makes less of its zeros
+# made before there were sparse tensors (the first) or the coder `context`: they must decode, the writer now makes less of them
+EARLIER_WRITER = {"every_kind", "every_kind_sparse", "sparse_blocks", "extremes"}
+EARLIER_WRITER |= {"positions_bitmap", "positions_bytes", "positions_gaps"}
 
 
 def digests(artifact: reader.Artifact) -> dict[str, str]:
@@ -258,6 +278,63 @@ def bad_files() -> dict[str, tuple[bytes, str, str]]:
         **bad_streams(),
         **bad_payloads(),
         **bad_sparse(),
+        **bad_levels(),
+    }
+
+
+def bad_levels() -> dict[str, tuple[bytes, str, str]]:
+    """Coder `context` and position mode 4."""
+    model = bytes.fromhex("00 10")
+    indices = np.array([1, 0, 2, 1] * 4, np.int32)
+    levels = np.array([-1, 0, 1, -1] * 4, np.int32)
+    book = write_varint(2) + np.array([-0.5, 0.5], "<f2").tobytes()
+    stream = context.encode(levels, context.Geometry.of((16,)), context.ContextModel(0, 16))
+
+    def coded(
+        book: bytes = book, model: bytes = model, n_nonzero: int = 12, payload: bytes = stream, crc_of: list[int] | None = None
+    ) -> bytes:
+        fields = book + positions(4, 4, model)
+        crc_of = indices.tolist() if crc_of is None else crc_of
+        return one_layer(fields, (n_nonzero, len(payload)), payload, crc_of, version=2)
+
+    rising = write_varint(2) + np.array([0.5, -0.5], "<f2").tobytes()
+    with_zero = write_varint(2) + np.array([-0.5, 0.0], "<f2").tobytes()
+    three = np.where(levels == 1, 2, levels).astype(np.int32)
+    beyond = context.encode(three, context.Geometry.of((16,)), context.ContextModel(0, 16))
+    many = shared_head(KIND_STEP) + np.float32(1).tobytes() + write_varint(0) + write_varint(4096) + positions(4, 4, model)
+    return {
+        "levels_in_version_one": (
+            one_layer(book + positions(4, 4, model), (12, len(stream)), stream, indices.tolist()),
+            "CorruptArtifact",
+            "format version 1, but the table is of version 2",
+        ),
+        "levels_book_falls": (coded(rising), "CorruptArtifact", "w: levels of a codebook that does not rise, or holds zero"),
+        "levels_book_zero": (coded(with_zero), "CorruptArtifact", "w: levels of a codebook that does not rise, or holds zero"),
+        "levels_book_empty": (coded(write_varint(0)), "CorruptArtifact", "w: levels without a centroid or a step"),
+        "levels_above_the_coders": (
+            assemble(many, version=2),
+            "LimitExceeded",
+            "w: levels span [-0, 4096], the coder takes 4,095",
+        ),
+        "levels_model_empty": (coded(model=b""), "CorruptStream", "w: context model: no bytes"),
+        "levels_model_set": (coded(model=b"\x02\x10"), "CorruptStream", "w: context model: Context_Set 2"),
+        "levels_model_mean": (coded(model=b"\x00\x00"), "CorruptStream", "w: context model: Mean 0"),
+        "levels_model_trailing": (coded(model=model + b"\0"), "CorruptStream", "w: context model ends at byte 2 of 3"),
+        "levels_count": (coded(n_nonzero=11), "CorruptStream", "12 levels are not zero, the table says 11"),
+        "levels_beyond": (coded(payload=beyond), "CorruptStream", "levels span [-1, 2], the layer has [-1, 1]"),
+        "levels_cut": (coded(payload=stream[:1]), "CorruptStream", "w: block 0: context: stream ends"),
+        "levels_long": (coded(payload=stream + b"\0"), "CorruptStream", "levels end in byte"),
+        "levels_values_crc": (coded(crc_of=levels.tolist()), "CorruptStream", "w: decoded indices have CRC-32C"),
+        "context_of_symbols": (
+            assemble(shared_head() + centroids(1) + positions(1, 4, model)),
+            "CorruptArtifact",
+            "w: coder 4 takes levels, not symbols",
+        ),
+        "context_of_codes": (
+            assemble(shared_head() + centroids(2) + positions(1, 0) + codes(4, model)),
+            "CorruptArtifact",
+            "w: coder 4 takes levels, not symbols",
+        ),
     }
 
 
@@ -272,10 +349,15 @@ def bad_headers() -> dict[str, tuple[bytes, str, str]]:
         "truncated_header": (good[:20], "CorruptArtifact", "truncated: 20 bytes, the file header alone takes 24"),
         "truncated": (good[:-1], "CorruptArtifact", f"truncated: {len(good) - 1} bytes, the header declares {len(good)}"),
         "too_long": (good + b"\0", "CorruptArtifact", f"too long: {len(good) + 1} bytes, the header declares {len(good)}"),
-        "future_version": (
+        "version_contradicted": (
             assemble(raw_record(), bytes(4), version=2),
+            "CorruptArtifact",
+            "format version 2, but the table is of version 1",
+        ),
+        "version_unknown": (
+            assemble(raw_record(), bytes(4), version=3),
             "UnsupportedVersion",
-            "format version 2, this reader knows 1",
+            "format version 3, this reader knows 1 and 2",
         ),
         "version_zero": (assemble(raw_record(), bytes(4), version=0), "UnsupportedVersion", "format version 0"),
         "metadata_size": (good[:16] + U32(65537) + good[20:], "LimitExceeded", "metadata is 65,537 bytes, at most 65,536"),
@@ -421,9 +503,14 @@ def bad_streams() -> dict[str, tuple[bytes, str, str]]:
     bits = bytes([0b10000000, 0])
     return {
         "mode_unknown": (
+            assemble(shared_head() + centroids(1) + b"\x05"),
+            "CorruptArtifact",
+            "w: position mode 5, allowed 0 to 4",
+        ),
+        "levels_of_stored": (
             assemble(shared_head() + centroids(1) + b"\x04"),
             "CorruptArtifact",
-            "w: position mode 4, allowed 0 to 3",
+            "w: levels are coded by coder 0, must be 4",
         ),
         "dense_with_coder": (
             assemble(shared_head() + centroids(1) + b"\x10"),
@@ -592,7 +679,8 @@ def bad_sparse() -> dict[str, tuple[bytes, str, str]]:
         ),
         "sparse_dense": (sparse(b"\0", (), HALF * 16, [0.5] * 16), "CorruptArtifact", "w: a sparse tensor without positions"),
         "sparse_dense_with_coder": (sparse(b"\x10", (), b"", []), "CorruptArtifact", "w: a dense layer has no positions"),
-        "sparse_mode_unknown": (sparse(b"\x04", (), b"", []), "CorruptArtifact", "w: position mode 4, allowed 0 to 3"),
+        "sparse_mode_unknown": (sparse(b"\x05", (), b"", []), "CorruptArtifact", "w: position mode 5, allowed 0 to 4"),
+        "sparse_levels": (sparse(positions(4, 4), (), b"", []), "CorruptArtifact", "w: levels without a centroid or a step"),
         "sparse_coder_unknown": (sparse(positions(1, 9), (0,), b"", []), "UnsupportedVersion", "w: coder 9, this reader knows"),
         "sparse_model_trailing": (
             sparse(positions(1, 1, huffman_model + b"\0"), (1, 2), first + HALF, [0.5]),

@@ -34,7 +34,9 @@ ROOMS = (
     "export",
     "evaluate",
     "stages",
+    "rate_stages",
     "pipeline",
+    "plan",
     "display",
     "cli",
 )

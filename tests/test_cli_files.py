@@ -108,7 +108,7 @@ def damaged(data):
         "truncated": (data[: len(data) // 2], "truncated: "),
         "head only": (data[:6], "truncated: 6 bytes"),
         "flipped": (bytes(flipped), "damaged|CRC"),
-        "future": (data[:4] + b"\x02" + data[5:], "format version 2, this reader knows 1"),
+        "future": (data[:4] + b"\x03" + data[5:], "format version 3, this reader knows 1 and 2"),
         "no sqz": (b"\x89PNG" + data[4:], "not a .sqz file: begins with 89 50 4e 47"),
         "too long": (data + b"\0", "too long"),
     }

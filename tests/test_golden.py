@@ -52,8 +52,8 @@ def test_golden_files_cover_kinds_modes_and_coders():
     }
     assert {row.kind for row in rows} == kinds
     coders, modes = {"stored", "huffman", "range", "zstd"}, {"bitmap", "bytes", "gaps"}
-    assert {row.positions.split("/")[0] for row in rows} == modes | {"dense", ""}
-    assert {row.positions.split("/")[1] for row in rows if "/" in row.positions} == coders
+    assert {row.positions.split("/")[0] for row in rows} == modes | {"dense", "levels", ""}
+    assert {row.positions.split("/")[1] for row in rows if "/" in row.positions} == coders | {"context"}
     assert {row.codes for row in rows} == coders | {""}
     assert max(row.n_blocks for row in rows) > 4
     sparse = {row.positions for row in rows if row.kind.startswith("sparse")}

@@ -15,7 +15,7 @@ from compress.errors import ArtifactError, CorruptArtifact, InputError, LimitExc
 
 
 def test_header_round_trip():
-    header = layout.FileHeader(profile=0, block_log=20, file_size=1 << 33, metadata_size=65_536, table_size=77)
+    header = layout.FileHeader(version=1, profile=0, block_log=20, file_size=1 << 33, metadata_size=65_536, table_size=77)
     packed = layout.pack_file_header(header)
     assert packed.hex(" ") == "53 51 5a 1a 01 00 14 00 00 00 00 00 02 00 00 00 00 00 01 00 4d 00 00 00"
     assert layout.parse_file_header(packed, 1 << 33) == header

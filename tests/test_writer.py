@@ -294,7 +294,7 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
         ([RawTensor("a" * 256, np.zeros(1, np.float32))], {}, WeightsError, "at most 255 bytes"),
         ([RawTensor("a", np.zeros((2, 0), np.float32))], {}, WeightsError, r"a: shape \(2, 0\), must hold a weight"),
         ([RawTensor("a", np.zeros((1,) * 9, np.float32))], {}, WeightsError, "at most 8 dimensions"),
-        (small_net(), {"coder": "lzma"}, InputError, "coder is 'lzma', allowed: best, stored, huffman, range, zstd"),
+        (small_net(), {"coder": "lzma"}, InputError, "coder is 'lzma', allowed: best, context, stored, huffman, range, zstd"),
         (small_net(), {"positions": "dense"}, InputError, "positions is 'dense', allowed: best, bitmap, bytes, gaps"),
         (small_net(), {"block_size": 100}, InputError, "block size is 100, must be a power of two from 8 to 1048576"),
         (small_net(), {"block_size": 1 << 21}, InputError, "block size is 2097152"),
