@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from compress.export.load import build
 from compress.layer import Layer, SharedLayer
 from compress.ledger import ledger
 from compress.measure import cost
-from compress.measure.fidelity import compare, logits
+from compress.measure.fidelity import at_chance_level, compare, logits
 from compress.models.resize import resize
 from compress.models.squeezenet import SqueezeNet
 from compress.prune.channels import prune_channels
@@ -105,6 +106,16 @@ class Stages:
         if measuring.digest not in self.references:
             self.references[measuring.digest] = logits(self.teacher, measuring.pixels, self.subject.convention)
         return self.references[measuring.digest]
+
+    def warn_at_chance_level(self) -> None:
+        test = self.splits.test
+        found = compare(self.reference(test), self.reference(test), test.labels, test.weights)
+        if at_chance_level(found, self.subject.n_classes):
+            logging.getLogger(__name__).warning(
+                "the uncompressed net's top-1 is %.1f%% on %s: chance level; its preprocessing is probably not what `input` says",
+                100 * (found.top1 or 0.0),
+                test.description,
+            )
 
     def batches(self, stage: str, tune: Tune) -> Iterator[Tensor]:
         return self.splits.tuning.batches(tune.batch_size, self.recipe.seed * SEEDS_PER_RUN + STAGES.index(stage))
@@ -269,6 +280,7 @@ class Stages:
         seconds = time.perf_counter() - started
         if stage == "baseline":
             self.adopt_teacher(arrays)
+            self.warn_at_chance_level()
         data = self.file_bytes(arrays, as_file=stage in ("share", "fixed", "tune", "quantize"))
         return arrays, self.row(stage, reader.read_bytes(data, name=stage), self.splits.test, seconds)
 

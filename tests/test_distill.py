@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from compress.errors import TrainingDiverged
-from compress.train.distill import adam, distill
+from compress.train.distill import adam, distill, first_not_finite
 
 
 class Steps:
@@ -108,7 +108,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_stage(toy, value)
     latents = damaged(toy)
     with torch.no_grad():
         latents["classifier.1.bias"][0] = value
-    with pytest.raises(TrainingDiverged, match=r"^prune.tune: the loss is nan at step 0 of 5; lower prune.tune.learning_rate$"):
+    with pytest.raises(
+        TrainingDiverged, match=r"^prune.tune: the loss is nan at step 0 of 5, first in [\w.]+; lower prune.tune.learning_rate$"
+    ):
         run(toy, latents, torch.optim.Adam(latents.values(), lr=0.01), 5)
 
 
@@ -128,3 +130,14 @@ def test_adam_steps_in_units_of_each_layer():
     torch.testing.assert_close(latents["small"].detach(), torch.full((3,), -0.001))
     torch.testing.assert_close(latents["large"].detach(), torch.full((2,), -0.5))
     torch.testing.assert_close(bias["b"].detach(), torch.full((1,), -3e-4))
+
+
+def test_the_first_layer_that_overflows_is_named():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2), nn.Linear(2, 2)).eval()
+    tensors = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    x = torch.ones(1, 3)
+    assert first_not_finite(net, tensors, x) == "the loss itself"
+    large = tensors | {"2.bias": torch.full((2,), 3e38), "2.weight": torch.full((2, 4), 3e38), "0.bias": torch.full((4,), 9.0)}
+    assert first_not_finite(net, large, x) == "the outputs of 2"
+    assert first_not_finite(net, tensors | {"3.weight": torch.full((2, 2), float("nan"))}, x) == "3.weight"
+    assert not any(module._forward_hooks for module in net.modules())

@@ -7,7 +7,7 @@ from torch import nn
 
 from compress.convention import InputConvention
 from compress.data.preprocess import normalise
-from compress.measure.fidelity import compare, logits, paired_interval, right_in_top
+from compress.measure.fidelity import Fidelity, at_chance_level, compare, logits, paired_interval, right_in_top
 
 REFERENCE = torch.tensor([[2.0, 0, 0], [0, 2, 0], [0, 0, 2], [2, 0, 0]])  # top-1: 0 1 2 0
 OUTPUTS = torch.tensor([[2.0, 0, 0], [2, 0, 0], [0, 0, 2], [0, 2, 0]])  # top-1: 0 0 2 1
@@ -111,3 +111,11 @@ def test_logits_are_those_of_the_normalised_images_in_batches_of_any_size():
         outputs = logits(net, pixels, convention, batch_size=batch_size)
         torch.testing.assert_close(outputs, expected)
         assert not outputs.requires_grad and outputs.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("n_right", "chance"), [(0, True), (4, True), (5, False), (60, False)])
+def test_chance_level(n_right, chance):
+    """Of 100 images and 100 classes a guess is right once on average, and more than 4 times in one of 100 sets at most."""
+    found = Fidelity(100, 1.0, 0.0, top1=n_right / 100)
+    assert at_chance_level(found, 100) is chance
+    assert not at_chance_level(Fidelity(100, 1.0, 0.0), 100)

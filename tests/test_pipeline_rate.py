@@ -1,6 +1,7 @@
 """Runs with `rate`: a byte target on nets of the user's own, a largest drop, a target out of reach, the plan."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -153,3 +154,14 @@ def test_the_plan_as_a_command(folders, tmp_path):
 def test_recipes_that_contradict_themselves(folders, changes, message):
     with pytest.raises(RecipeError, match=message):
         check({key: value for key, value in fields(folders, **changes).items() if value is not None})
+
+
+def test_a_teacher_that_guesses_is_told(folders, tmp_path, caplog):
+    labels_shifted = tmp_path / "val"
+    for k, name in enumerate(CLASSES):  # every picture under the name of the next class
+        shutil.copytree(folders / "val" / name, labels_shifted / CLASSES[(k + 1) % 4])
+    right = fields(folders, rate=RATE | {"tune": None})
+    wrong = right | {"data": right["data"] | {"test": f"folder:{labels_shifted}"}}
+    run(check(wrong), runs=tmp_path / "runs", device="cpu")
+    told = [record.getMessage() for record in caplog.records]
+    assert any("chance level; its preprocessing is probably not what `input` says" in message for message in told)

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from scipy.stats import binom
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -95,6 +96,14 @@ def paired_interval(lost: float, won: float, n_effective: float) -> float:
     n = n_effective + 2
     lost, won = lost * n_effective + 0.5, won * n_effective + 0.5
     return Z_95 * math.sqrt(lost + won - (lost - won) ** 2 / n) / n
+
+
+def at_chance_level(found: Fidelity, n_classes: int) -> bool:
+    """Whether a net that guesses would do as well as this one in at least one of a hundred sets of this size: its top-1 is no
+    more than the 99% quantile of guessing. False without labels."""
+    if found.top1 is None:
+        return False
+    return found.top1 * found.n <= float(binom.ppf(0.99, found.n, 1 / n_classes))
 
 
 def right_in_top(outputs: Tensor, labels: Tensor, k: int) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compress.errors import TrainingDiverged
 from compress.layer import MIN_STEP, SharedLayer
 from compress.quantize.error_feedback import ErrorFeedback
 from compress.quantize.uniform import Coarseness, levels
@@ -76,6 +77,9 @@ class RateQuantizer:
 
     def land(self, feedback: Mapping[str, ErrorFeedback] | None = None) -> None:
         """Set the coarseness at which the file is largest but not above max_bytes; the coarsest, where every file is above."""
+        for name, tensor in {**self.weights, **self.biases}.items():
+            if not tensor.isfinite().all():
+                raise TrainingDiverged(f"{name} holds values that are NaN or infinite; lower rate.tune.learning_rate")
         self.grid.refresh()
         best: tuple[int, float] | None = None
         low, high = 0.0, math.inf  # coarseness of the smallest file above max_bytes, of the largest within it
