@@ -36,7 +36,7 @@ from compress.recipe import Source
 from compress.recipe_file import check
 from compress.subject import Subject, subject
 
-QPS = (-30, -29, -28, -27, -26, -25)
+QPS = (-29, -28, -27, -26, -25)
 SETS = ("imagenet-val500", "imagenet-broad250")
 BYTES_A_BIAS = 2
 
