@@ -123,3 +123,10 @@ def test_damaged_streams_are_refused_or_decode_to_something_else():
         else:
             assert (decoded != levels).any()
     assert refused > 0
+
+
+def test_a_row_that_is_longer_than_its_block_takes_no_memory():
+    levels, model = np.array([1, -2, 0, 3], np.int32), context.ContextModel(context.NEIGHBOURS, 24)
+    long, short = context.Geometry.of((1, 1 << 40)), context.Geometry.of((1, 4))
+    assert context.encode(levels, long, model) == context.encode(levels, short, model)
+    np.testing.assert_array_equal(context.decode(context.encode(levels, long, model), long, model, 4), levels)

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +93,7 @@ def encode(levels: Levels, geometry: Geometry, model: ContextModel) -> bytes:
     # a decision takes 12 bits at most, a level of b bits 2 b + 1 decisions
     n_decisions = int((2 * np.ceil(np.log2(np.abs(data).astype(np.float64) + 1)) + 1).sum())
     stream = np.zeros(n_decisions * 3 // 2 + 8, np.uint8)
-    n_bytes, _, _ = _encode(data, *_arguments(geometry, model), stream, *TABLES)
+    n_bytes, _, _ = _compiled(False)(data, *_arguments(geometry, model), stream, *TABLES)
     return stream[:n_bytes].tobytes()
 
 
@@ -106,7 +108,7 @@ def decode(data: Buffer, geometry: Geometry, model: ContextModel, n_levels: int)
         raise CorruptStream("context: stream starts with ff ff ff ff, outside the coder's interval")
     stream = np.zeros(len(data) + READ_AHEAD, np.uint8)
     stream[: len(data)] = np.frombuffer(data, np.uint8)
-    n_read, n_done, code = _decode(levels, *_arguments(geometry, model), stream, *TABLES)
+    n_read, n_done, code = _compiled(True)(levels, *_arguments(geometry, model), stream, *TABLES)
     if n_done < n_levels:
         raise CorruptStream(f"context: stream ends, or a level is above {MAX_MAGNITUDE}, at level {n_done} of {n_levels}")
     if n_read < len(stream):
@@ -172,8 +174,9 @@ def _kernel(decoding):  # type: ignore[no-untyped-def]
         U = np.uint64  # an index that is known not to be negative: half the instructions
         counters = np.full(3 * N_DECISIONS * N_CONTEXTS, 1 << 31, np.uint32)  # probability of 1 << 10 | decisions seen
         weights = np.full(4 * N_DECISIONS, 24000, np.int64)  # of the mixer, 1/65536
-        column_mean = np.full(columns, mean << 8, np.int32)  # of magnitudes, 1/4096 levels
-        column_sum = np.zeros(columns, np.int32)  # mean of levels, 1/4096
+        n_columns = min(columns, len(levels))  # a row may be longer than the block
+        column_mean = np.full(n_columns, mean << 8, np.int32)  # of magnitudes, 1/4096 levels
+        column_sum = np.zeros(n_columns, np.int32)  # mean of levels, 1/4096
         taps = np.zeros(8, np.int64)  # of the predictor, 1/65536
         log_mean = np.int64(logs[min(mean << 1, 2047)])
         per_mean = (4 << 16) // mean
@@ -346,5 +349,7 @@ def _kernel(decoding):  # type: ignore[no-untyped-def]
     return kernel
 
 
-_encode = jit(_SIGNATURE)(_kernel(False))
-_decode = jit(_SIGNATURE)(_kernel(True))
+@cache
+def _compiled(decoding: bool) -> Any:
+    """When first asked for: a direction takes seconds where numba has no cache, and a reader needs one."""
+    return jit(_SIGNATURE)(_kernel(decoding))
