@@ -52,8 +52,8 @@ bench-rate: install ## Plot the published files beside NNCodec, which gets an en
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	test -x .venv-nncodec/bin/python || $(PYTHON) -m venv .venv-nncodec
 	.venv-nncodec/bin/python -m pip install --quiet --disable-pip-version-check --no-deps nncodec==2.1.3 'numpy<2' pybind11
-	$(BIN)/python benchmarks/rate_accuracy.py artifacts/squeezenet11-*.sqz --nncodec .venv-nncodec/bin/python -o docs/rate-accuracy-v11
-	$(BIN)/python benchmarks/rate_accuracy.py artifacts/squeezenet10-*.sqz --nncodec .venv-nncodec/bin/python -o docs/rate-accuracy-v10 \
+	$(BIN)/python benchmarks/rate_accuracy.py artifacts/smallest.sqz artifacts/squeezenet11-*.sqz --nncodec .venv-nncodec/bin/python -o docs/rate-accuracy-v11
+	$(BIN)/python benchmarks/rate_accuracy.py artifacts/squeezenet10-350k.sqz artifacts/han-6bit.sqz --nncodec .venv-nncodec/bin/python -o docs/rate-accuracy-v10 \
 	  --teacher 'net:$$SQUEEZE_DATA/../anchors/compressed_SqueezeNet.net'
 
 clean: ## Remove the virtual environment, builds and caches; runs/ stays.
