@@ -17,36 +17,18 @@ Every row is measured on what the container's reader gives back for that stage, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from compress import rate_stages
-from compress.errors import InputError, RecipeError
-from compress.ledger import ledger
-from compress.recipe import Recipe, Target
-from compress.run_folder import Arrays, RunFolder, Silent, Watcher
+from compress.errors import InputError
+from compress.recipe import Recipe
+from compress.run_folder import Arrays, RunFolder, RunResult, Silent, Watcher
+from compress.size_search import smallest_within_drop
 from compress.stages import Stages
-from compress.subject import subject
 from compress.train.distill import OnStep
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """folder: of the run. artifact: the .sqz file. rows: one a stage. reused: stages taken as finished.
-
-    margin_bytes: target.max_bytes less the file's size, negative where the target was missed; None without one.
-    missed: in words, what was asked for and not met; empty where all was.
-    """
-
-    folder: Path
-    artifact: Path
-    rows: tuple[ledger.Row, ...]
-    reused: tuple[str, ...]
-    margin_bytes: int | None
-    missed: str = ""
 
 
 def run(
@@ -61,21 +43,13 @@ def run(
     """Run a recipe in `runs`/<name>-<digest>, going on after the last stage that is finished with the same recipe and inputs.
 
     device: "auto", "cpu", "cuda" or "mps". fresh: forget what is finished. allow_overlap: go on where pictures are both tuned
-    and measured on; the ledger has their number. Raises CompressError; a missed target raises nothing (see
+    and measured on; the ledger has their number. Raises CompressError; a missed target raises nothing (see RunResult.missed and
     RunResult.margin_bytes).
     """
-    watcher = watcher or Silent()
+    run_once = partial(_run, runs=runs, device=device, allow_overlap=allow_overlap, watcher=watcher or Silent())
     if recipe.target is not None and recipe.target.max_top1_drop is not None:
-        return _run_for_drop(
-            recipe,
-            recipe.target.max_top1_drop,
-            runs=runs,
-            device=device,
-            fresh=fresh,
-            allow_overlap=allow_overlap,
-            watcher=watcher,
-        )
-    return _run(recipe, runs=runs, device=device, fresh=fresh, allow_overlap=allow_overlap, watcher=watcher)
+        return smallest_within_drop(recipe, recipe.target.max_top1_drop, run_once, fresh=fresh)
+    return run_once(recipe, fresh=fresh)
 
 
 def _run(
@@ -123,55 +97,6 @@ def _run(
             )
             missed += "".join(f"\n  {n_bytes:,} bytes: agreement {agreement:.3f}" for n_bytes, agreement in costs(limit - margin))
     return RunResult(folder.path, path, tuple(folder.rows), tuple(folder.reused), margin, missed)
-
-
-SMALLEST_SHARE, LARGEST_SHARE = 1 / 32, 1 / 5  # of the fp32 weights: 1 to 6.4 bits a weight
-CLOSE_ENOUGH = 1.05  # two sizes that are so close are one
-
-
-def _run_for_drop(
-    recipe: Recipe, max_drop: float, *, runs: Path, device: str, fresh: bool, allow_overlap: bool, watcher: Watcher
-) -> RunResult:
-    """The run of the fewest bytes whose top-1 drop on data.test is at most max_drop points: bisection over runs, each of them
-    resumable, in a folder of its own. data.report is measured once, on the file that is chosen."""
-
-    def at(n_bytes: int, *, report: bool) -> RunResult:
-        sized = recipe.model_copy(update={"target": Target(max_bytes=n_bytes)})
-        return _run(
-            sized,
-            runs=runs,
-            device=device,
-            fresh=fresh and not report,
-            allow_overlap=allow_overlap,
-            watcher=watcher,
-            report=report,
-        )
-
-    def drop_of(result: RunResult) -> float:
-        row = next(row for row in reversed(result.rows) if row.stage == "encode")
-        if row.top1_drop is None:
-            raise RecipeError("target.max_top1_drop: data.test has no labels, so no top-1 can be told; name a labelled set")
-        return 100 * row.top1_drop
-
-    largest = at_most = fp32_bytes_of(recipe, LARGEST_SHARE)
-    at_least = fp32_bytes_of(recipe, SMALLEST_SHARE)
-    while at_most > CLOSE_ENOUGH * at_least:
-        middle = round((at_least * at_most) ** 0.5)
-        if drop_of(at(middle, report=False)) <= max_drop:
-            at_most = middle
-        else:
-            at_least = middle
-    result = at(at_most, report=True)
-    drop = drop_of(result)
-    if at_most == largest and drop > max_drop:
-        missed = f"{result.artifact}: top-1 drops by {drop:.1f} points on data.test, target.max_top1_drop is {max_drop:g}"
-        return replace(result, missed=f"{missed}; the file is kept")
-    return result
-
-
-def fp32_bytes_of(recipe: Recipe, share: float) -> int:
-    """A share of what the net's tensors take as float32."""
-    return round(4 * share * sum(tensor.numel() for tensor in subject(recipe).net.state_dict().values()))
 
 
 def pick_device(name: str) -> torch.device:

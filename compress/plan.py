@@ -51,13 +51,14 @@ def plan(recipe: Recipe, device: torch.device) -> Plan:
     stages = Stages(recipe, device)
     data, sensitivity = plan_by_rate(stages, recipe.rate)
     rows = {row.name: row for row in inspect_bytes(data)}
-    steps = {name: layer.step for name, layer in read_bytes(data).layers.items() if isinstance(layer, SharedLayer)}
+    stored = read_bytes(data).layers.items()
+    steps = {name: layer.step for name, layer in stored if isinstance(layer, SharedLayer) and layer.step is not None}
     layers = tuple(
         PlannedLayer(
             name=name,
             n_weights=rows[name].n_weights,
             sensitivity=sensitivity[name],
-            step=float(steps[name] or 0),
+            step=float(steps[name]),
             n_levels=rows[name].n_centroids,
             density=rows[name].n_nonzero / rows[name].n_weights,
             bits_per_weight=rows[name].bits_per_weight,

@@ -75,7 +75,7 @@ def costs_of_bytes(stages: Stages, section: Rate, dense: Arrays, levels: Arrays,
     for factor in COST_FACTORS:
         quantizer = rate_quantizer(stages, section, tensors, found, moments, max_bytes=round(factor * n_bytes))
         data = stages.file_bytes(shared_arrays(quantizer.quantized()), as_file=True)
-        costs.append((len(data), stages.row("", reader.read_bytes(data), stages.splits.test, 0.0).agreement))
+        costs.append((len(data), stages.rows.row("", reader.read_bytes(data), stages.splits.test, 0.0).agreement))
     return costs
 
 

@@ -1,11 +1,12 @@
-"""The folder of a run: a checkpoint a stage, the ledger so far, the file. What is finished there is not done again."""
+"""The folder of a run: a checkpoint a stage, the ledger so far, the file. What is finished there is not done again. RunResult is
+what a run that is over gives back."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -85,6 +86,22 @@ class RunFolder:
         except OSError as error:
             raise RunFolderError(f"{self.path}: the ledger cannot be written: {error.strerror or error}") from error
         self._watcher.stage_finished(row, reused=reused)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """folder: of the run. artifact: the .sqz file. rows: one a stage. reused: stages taken as finished.
+
+    margin_bytes: target.max_bytes less the file's size, negative where the target was missed; None without one.
+    missed: in words, what was asked for and not met; empty where all was.
+    """
+
+    folder: Path
+    artifact: Path
+    rows: tuple[ledger.Row, ...]
+    reused: tuple[str, ...]
+    margin_bytes: int | None
+    missed: str = ""
 
 
 def _read_rows(path: Path) -> list[ledger.Row]:

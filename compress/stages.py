@@ -1,9 +1,8 @@
-"""What each stage of a run does, and how its result is measured. pipeline.py has their order; nothing here knows it."""
+"""What each stage of a run does, and what it takes in the container. pipeline.py has their order; nothing here knows it."""
 
 from __future__ import annotations
 
 import copy
-import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,13 +18,10 @@ from compress.artifact.layout import FORMAT_VERSION
 from compress.artifact.tensors import wanted_convention
 from compress.checkpoint import key_of
 from compress.data import digits
-from compress.data.sets import MeasuringSet
 from compress.data.splits import splits
-from compress.export.load import build
 from compress.layer import Layer, SharedLayer
 from compress.ledger import ledger
 from compress.measure import cost
-from compress.measure.fidelity import at_chance_level, compare, logits
 from compress.models.resize import resize
 from compress.models.squeezenet import SqueezeNet
 from compress.prune.channels import prune_channels
@@ -36,6 +32,7 @@ from compress.quantize.share import Shared, cluster, cluster_by_rate, tune_fixed
 from compress.recipe import Prune, Quantize, Recipe, SqueezeNetSpec, Tune, in_order, per_layer
 from compress.run_folder import Arrays, RunFolder
 from compress.stage_arrays import dense, from_layers, raw_tensor, sha256, shared_layers
+from compress.stage_rows import StageRows
 from compress.subject import subject
 from compress.train.classify import train
 from compress.train.distill import OnStep
@@ -66,10 +63,8 @@ class Stages:
         rate_weights = per_layer(quantize.rate_weight if quantize else 0.0, layers, field="quantize.rate_weight")
         self.rate_weights = {layers[k]: v for k, v in rate_weights.items()}
         self.held = {*self.subject.roles.uncompressed, *self.subject.roles.buffers}  # what no tuning moves
-        self.model = None if isinstance(recipe.model, SqueezeNetSpec) else lambda: copy.deepcopy(self.subject.net).cpu()
-        self.teacher_sha256 = ""
-        self.references: dict[str, Tensor] = {}  # the teacher's logits, by a measuring set's digest
         self.splits = splits(recipe, self.subject.convention, self.subject.n_classes, allow_overlap=allow_overlap)
+        self.rows = StageRows(recipe, device, self.subject, self.splits)
 
     def stage_keys(self) -> dict[str, str]:
         """For each stage, the digest of all that its result depends on: its settings, and the key of the stage before."""
@@ -95,27 +90,11 @@ class Stages:
         """The uncompressed net: what later stages are tuned towards and every stage is compared with."""
         tensors = dense(arrays)
         digest = sha256(tensors)
-        if self.teacher_sha256 == digest:
+        if self.rows.teacher_sha256 == digest:
             return
-        self.teacher_sha256 = digest
         self.net.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in tensors.items()})
         self.teacher = copy.deepcopy(self.net).eval().requires_grad_(False)
-
-    def reference(self, measuring: MeasuringSet) -> Tensor:
-        """The teacher's logits on a measuring set, (n, classes)."""
-        if measuring.digest not in self.references:
-            self.references[measuring.digest] = logits(self.teacher, measuring.pixels, self.subject.convention)
-        return self.references[measuring.digest]
-
-    def warn_at_chance_level(self) -> None:
-        test = self.splits.test
-        found = compare(self.reference(test), self.reference(test), test.labels, test.weights)
-        if at_chance_level(found, self.subject.n_classes):
-            logging.getLogger(__name__).warning(
-                "the uncompressed net's top-1 is %.1f%% on %s: chance level; its preprocessing is probably not what `input` says",
-                100 * (found.top1 or 0.0),
-                test.description,
-            )
+        self.rows.adopt(self.teacher, digest)
 
     def batches(self, stage: str, tune: Tune) -> Iterator[Tensor]:
         return self.splits.tuning.batches(tune.batch_size, self.recipe.seed * SEEDS_PER_RUN + STAGES.index(stage))
@@ -244,9 +223,9 @@ class Stages:
         writer.write(path, self.layers_of(final, as_file=True), self.metadata(), coder=encode.coder, positions=encode.positions)
         seconds = time.perf_counter() - started
         stored = reader.read(path)
-        folder.record(self.row("encode", stored, self.splits.test, seconds, is_file=True))
+        folder.record(self.rows.row("encode", stored, self.splits.test, seconds, is_file=True))
         for name, measuring in self.splits.reported.items() if report else ():
-            folder.record(self.row(name, stored, measuring, 0.0, is_file=True))
+            folder.record(self.rows.row(name, stored, measuring, 0.0, is_file=True))
         return path
 
     # --- what a stage takes in the container, and how it does there ---------------------------------------------------
@@ -270,7 +249,7 @@ class Stages:
             "format": FORMAT_VERSION,
             "encoder": f"squeeze-compress {compress.__version__}",
             "input": self.subject.convention.to_metadata(),
-            "parent_sha256": self.teacher_sha256,
+            "parent_sha256": self.rows.teacher_sha256,
             "recipe": {"name": self.recipe.name, "sha256": self.recipe.digest()},
         }
 
@@ -280,73 +259,14 @@ class Stages:
         seconds = time.perf_counter() - started
         if stage == "baseline":
             self.adopt_teacher(arrays)
-            self.warn_at_chance_level()
+            self.rows.warn_at_chance_level()
         data = self.file_bytes(arrays, as_file=stage in ("share", "fixed", "tune", "quantize"))
-        return arrays, self.row(stage, reader.read_bytes(data, name=stage), self.splits.test, seconds)
+        return arrays, self.rows.row(stage, reader.read_bytes(data, name=stage), self.splits.test, seconds)
 
     def file_bytes(self, arrays: Arrays, *, as_file: bool) -> bytes:
         encode = self.recipe.encode
         layers = self.layers_of(arrays, as_file=as_file)
         return writer.to_bytes(layers, self.metadata(), coder=encode.coder, positions=encode.positions)
-
-    def tuned_on(self, stage: str) -> str:
-        """The images that a stage's tensors were trained or tuned on; empty where nothing was."""
-        prune, quantize = self.recipe.prune, self.recipe.quantize
-        steps = {
-            "prune": prune.tune.steps if prune and prune.tune else 0,
-            "fixed": quantize.also_fixed.steps if quantize and quantize.also_fixed else 0,
-            "tune": self._tuning_steps(),
-        }
-        before = {"baseline": [], "prune": ["prune"], "share": ["prune"], "quantize": ["prune"], "fixed": ["prune", "fixed"]}
-        tuned = self.recipe.train is not None or any(steps[name] for name in before.get(stage, ["prune", "tune"]))
-        return self.splits.tuning.description if tuned else ""
-
-    def _tuning_steps(self) -> int:
-        section = self.recipe.quantize or self.recipe.rate
-        return section.tune.steps if section and section.tune else 0
-
-    def row(
-        self, stage: str, stored: reader.Artifact, measuring: MeasuringSet, seconds: float, *, is_file: bool = False
-    ) -> ledger.Row:
-        """The ledger row of a stage, measured on what the container gave back."""
-        net = build(stored, stage, self.model).to(self.device)
-        outputs = logits(net, measuring.pixels, wanted_convention(self.subject.convention))
-        fidelity = compare(outputs, self.reference(measuring), measuring.labels, measuring.weights)
-        parameters = sum(layer.n_weights for layer in stored.layers.values())
-        return ledger.Row(
-            run_id=f"{self.recipe.name}-{self.recipe.digest()[:8]}",
-            stage=stage,
-            parameters=parameters,
-            nonzeros=sum(layer.n_nonzero for layer in stored.layers.values()),
-            bits_per_weight=8 * stored.size_bytes / parameters,
-            size_bytes=stored.size_bytes,
-            ratio_fp32=4 * self.n_parameters() / stored.size_bytes,
-            ratio_alexnet=ledger.ALEXNET_BYTES / stored.size_bytes,
-            top1=fidelity.top1,
-            top5=fidelity.top5,
-            top1_drop=fidelity.top1_drop,
-            drop_interval=fidelity.drop_interval,
-            agreement=fidelity.agreement,
-            mean_kl=fidelity.mean_kl,
-            test_set=measuring.description,
-            test_set_sha256=measuring.digest,
-            n=fidelity.n,
-            tuned_on=self.tuned_on(stage),
-            overlap=self.splits.overlaps.get(measuring.digest),
-            not_compressed=", ".join(f"{name} ({kind})" for name, kind in self.subject.roles.uncompressed.items()),
-            recipe_sha256=self.recipe.digest(),
-            artifact_sha256=stored.sha256 if is_file else None,
-            teacher_sha256=self.teacher_sha256,
-            seed=self.recipe.seed,
-            device=str(self.device),
-            seconds=seconds,
-            peak_memory_bytes=cost.peak_memory_bytes(),
-            versions=cost.versions(),
-        )
-
-    def n_parameters(self) -> int:
-        """Of the uncompressed net."""
-        return sum(tensor.numel() for tensor in self.net.state_dict().values())
 
 
 def shared_arrays(shared: Shared | Quantized) -> Arrays:

@@ -42,6 +42,11 @@ class Subject:
     architecture: dict[str, Any]
     outputs_sha256: str
 
+    @property
+    def n_parameters(self) -> int:
+        """Of the uncompressed net, buffers too."""
+        return sum(tensor.numel() for tensor in self.net.state_dict().values())
+
 
 def subject(recipe: Recipe) -> Subject:
     """Make the net and read its weights. Raises RecipeError or WeightsError for anything that does not fit."""

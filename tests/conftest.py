@@ -1,10 +1,13 @@
 """Shared by the tests: one thread for torch (machines are shared, and results repeat), no time limit on a property."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.func import functional_call
 
 from compress.models.squeezenet import SqueezeNet
@@ -13,6 +16,8 @@ from compress.recipe import SqueezeNetSpec
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("shared-machine", deadline=None)
 hypothesis.settings.load_profile("shared-machine")
+
+CLASSES = ["ant", "bee", "cat", "dog"]  # of the pictures in `folders`
 
 
 class Toy:
@@ -61,3 +66,17 @@ def tiny_spec() -> SqueezeNetSpec:
 @pytest.fixture
 def toy(tiny_spec: SqueezeNetSpec) -> Toy:
     return Toy(tiny_spec)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two folders of pictures of four classes, each class a colour and each picture other noise. Only to be read."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 4), ("val", 3)):
+        for k, name in enumerate(CLASSES):
+            (root / part / name).mkdir(parents=True)
+            for i in range(n):
+                pixels = rng.integers(0, 256, (24, 24, 3)) * 0.7 + 60 * (np.arange(3) == k % 3)
+                Image.fromarray(pixels.astype(np.uint8)).save(root / part / name / f"{i}.png")
+    return root

@@ -98,6 +98,8 @@ def test_no_levels_are_no_bytes():
     assert context.decode(b"", geometry, model, 0).size == 0
     with pytest.raises(CorruptStream, match="1 bytes for 0 levels"):
         context.decode(b"\0", geometry, model, 0)
+    with pytest.raises(CorruptStream, match="0 bytes for 3 levels"):
+        context.decode(b"", geometry, model, 3)
 
 
 def test_damaged_streams_are_refused_or_decode_to_something_else():

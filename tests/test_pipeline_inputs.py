@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 import user_nets
+from conftest import CLASSES
 from PIL import Image
 from torch import nn
 
@@ -24,21 +25,6 @@ from compress.recipe_file import check
 DATA = Path(os.environ.get("SQUEEZE_DATA", "../shared/data"))
 TUNE = {"steps": 3, "learning_rate": 0.01, "batch_size": 4}
 INPUT = {"size": 16, "resize": 16}
-CLASSES = ["ant", "bee", "cat", "dog"]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """Two folders of pictures of four classes, each class a colour and each picture other noise."""
-    root = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(0)
-    for part, n in (("train", 4), ("val", 3)):
-        for k, name in enumerate(CLASSES):
-            (root / part / name).mkdir(parents=True)
-            for i in range(n):
-                pixels = rng.integers(0, 256, (24, 24, 3)) * 0.7 + 60 * (np.arange(3) == k % 3)
-                Image.fromarray(pixels.astype(np.uint8)).save(root / part / name / f"{i}.png")
-    return root
 
 
 def fields(folders, factory="user_nets:small_resnet", **changes):

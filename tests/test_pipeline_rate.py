@@ -2,38 +2,24 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 import user_nets
 from click.testing import CliRunner
-from PIL import Image
+from conftest import CLASSES
 
 import compress
+from compress import pipeline
 from compress.artifact.inspect import inspect
 from compress.cli import main
 from compress.errors import RecipeError
-from compress.pipeline import run
+from compress.pipeline import RunResult, run
 from compress.plan import plan
 from compress.recipe_file import check
 
-CLASSES = ["ant", "bee", "cat", "dog"]
 RATE = {"images": 24, "tune": {"steps": 3, "learning_rate": 0.01, "batch_size": 4}}
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """Two folders of pictures of four classes, each class a colour and each picture other noise."""
-    root = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(0)
-    for part, n in (("train", 4), ("val", 3)):
-        for k, name in enumerate(CLASSES):
-            (root / part / name).mkdir(parents=True)
-            for i in range(n):
-                pixels = rng.integers(0, 256, (24, 24, 3)) * 0.7 + 60 * (np.arange(3) == k % 3)
-                Image.fromarray(pixels.astype(np.uint8)).save(root / part / name / f"{i}.png")
-    return root
 
 
 def fields(folders, factory="small_resnet", **changes):
@@ -99,6 +85,7 @@ def test_the_fewest_bytes_for_a_drop_are_found_by_runs_that_are_kept(folders, tm
     recipe["data"] = recipe["data"] | {"report": f"folder:{folders}/val"}
     result = run(check(recipe), runs=tmp_path, device="cpu", allow_overlap=True)
     assert not result.missed and result.rows[-1].stage.startswith("report ")
+    assert result.margin_bytes is None
     assert result.rows[-2].top1_drop <= 0
     tried = list(tmp_path.glob("*/mine.sqz"))
     assert len(tried) >= 5
@@ -108,12 +95,57 @@ def test_the_fewest_bytes_for_a_drop_are_found_by_runs_that_are_kept(folders, tm
     assert again.reused and again.artifact == result.artifact
 
 
-def test_a_drop_needs_labels(folders, tmp_path):
+@pytest.fixture
+def tried(monkeypatch, tmp_path):
+    """Runs that take no time: files of less than `tried.enough` bytes lose 10 points of top-1, the others none.
+    tried.runs: (bytes, fresh, report) of each."""
+    made = SimpleNamespace(runs=[], enough=0)
+
+    def run_once(recipe, *, fresh, report=True, **options):
+        n_bytes = recipe.target.max_bytes
+        made.runs.append((n_bytes, fresh, report))
+        row = SimpleNamespace(stage="encode", top1_drop=0.1 if n_bytes < made.enough else 0.0)
+        return RunResult(tmp_path, tmp_path / "mine.sqz", (row,), (), margin_bytes=7)
+
+    monkeypatch.setattr(pipeline, "_run", run_once)
+    return made
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("enough", [0, 5000, 9000])
+def test_a_size_is_run_fresh_once_in_a_search(folders, tried, fresh, enough):
+    tried.enough = enough
+    result = run(check(fields(folders, "mlp", target={"max_top1_drop": 1.0})), fresh=fresh)
+    *searched, last = tried.runs
+    sizes = [n_bytes for n_bytes, _, _ in searched]
+    assert searched == [(n_bytes, fresh, False) for n_bytes in sizes] and len(set(sizes)) == len(sizes) >= 5
+    chosen = min(n_bytes for n_bytes in sizes if n_bytes >= enough)
+    assert chosen < 1.05 * max(enough, min(sizes)) and last == (chosen, False, True) and not result.missed
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_where_no_size_will_do_the_largest_is_run_last_and_for_the_first_time(folders, tried, fresh):
+    tried.enough = 1 << 30
+    result = run(check(fields(folders, "mlp", target={"max_top1_drop": 1.0})), fresh=fresh)
+    *searched, (largest, *last) = tried.runs
+    assert largest > max(n_bytes for n_bytes, _, _ in searched) and last == [fresh, True]
+    assert "top-1 drops by 10.0 points on data.test, target.max_top1_drop is 1; the file is kept" in result.missed
+
+
+@pytest.mark.parametrize("enough", [0, 1 << 30])
+def test_a_drop_has_no_margin_of_bytes(folders, tried, enough):
+    tried.enough = enough
+    assert run(check(fields(folders, "mlp", target={"max_top1_drop": 1.0}))).margin_bytes is None
+    assert run(check(fields(folders, "mlp"))).margin_bytes == 7
+
+
+def test_a_drop_needs_labels(folders, tmp_path, tried):
     recipe = fields(folders, target={"max_top1_drop": 1.0})
     del recipe["classes"]
     recipe["data"] = recipe["data"] | {"test": "bundled"}
     with pytest.raises(RecipeError, match=r"max_top1_drop: data\.test has no labels"):
         run(check(recipe), runs=tmp_path, device="cpu")
+    assert not tried.runs
 
 
 def test_the_plan_says_where_the_bytes_go(folders):

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from make_golden import book, coded_net, extremes, pruned, pruned_net, small_net, sparse_blocks, spread
 
 from compress import codecs
-from compress.artifact import layout, reader, writer
+from compress.artifact import candidates, layout, reader, writer
 from compress.artifact.inspect import inspect
 from compress.errors import InputError, WeightsError
 from compress.layer import RawTensor, SharedLayer
@@ -150,7 +150,7 @@ def test_minus_zero_is_a_value():
 def test_a_named_coder_and_mode_are_used_on_the_positions_of_sparse_tensors():
     layer = pruned("w", (40, 40), 0.1, 1)
     for coder in codecs.CODERS:
-        for name, mode in writer.POSITION_MODES.items():
+        for name, mode in candidates.POSITION_MODES.items():
             record = writer.encode_layer(layer, coder=coder, positions=name).record
             assert record.kind == layout.Kind.SPARSE_F32 and record.position_mode == mode
             assert codecs.CODER_IDS[record.positions.coder_id] == coder
@@ -309,4 +309,4 @@ def test_what_cannot_be_written(tmp_path, layers, options, error, message):
 
 def test_the_writer_and_the_reader_have_the_same_limits():
     assert writer.BLOCK_SIZE == 1 << layout.MAX_BLOCK_LOG
-    assert set(writer.PORTABLE_CODERS) == set(codecs.PORTABLE)
+    assert set(candidates.PORTABLE_CODERS) == set(codecs.PORTABLE)

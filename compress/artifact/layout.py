@@ -35,7 +35,6 @@ MAX_WEIGHTS = 1 << 28  # in a file, unless the caller allows more
 MIN_BLOCK_LOG, MAX_BLOCK_LOG = 3, 20  # from 8 weights, so that only a last block's bitmap has bits to pad
 MAX_WEIGHTS_PER_BYTE = 256
 MAX_DIMS = 8
-MAX_CODED_LEVEL = 4095  # in magnitude, of levels that are coded with contexts
 MAX_NAME_SIZE = 255
 NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
 NAME_RULE = f"must be parts of A-Z a-z 0-9 _ - joined by dots, at most {MAX_NAME_SIZE} bytes"

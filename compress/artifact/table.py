@@ -19,7 +19,6 @@ from compress.artifact import codebook as sorted_codebook
 from compress.artifact.layout import (
     CODEBOOK_KINDS,
     DTYPES,
-    MAX_CODED_LEVEL,
     MAX_DIMS,
     MAX_NAME_SIZE,
     MAX_WEIGHTS_PER_BYTE,
@@ -252,8 +251,8 @@ def _check_has_levels(record: LayerRecord, coder_id: int) -> None:
         raise CorruptArtifact("levels without a centroid or a step")
     if not record.has_levels:
         raise CorruptArtifact("levels of a codebook that does not rise, or holds zero")
-    if max(record.extent) > MAX_CODED_LEVEL:
-        raise LimitExceeded(f"levels span [-{record.extent[0]}, {record.extent[1]}], the coder takes {MAX_CODED_LEVEL:,}")
+    if max(record.extent) > codecs.MAX_CODED_LEVEL:
+        raise LimitExceeded(f"levels span [-{record.extent[0]}, {record.extent[1]}], the coder takes {codecs.MAX_CODED_LEVEL:,}")
 
 
 def _parse_stream(cursor: _Cursor, coder_id: int) -> Stream:

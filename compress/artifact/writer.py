@@ -9,7 +9,6 @@ values) where that is smaller; ties go to the raw one.
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,20 +22,27 @@ import numpy.typing as npt
 from compress import codecs
 from compress.artifact import codebook as sorted_codebook
 from compress.artifact import metadata as metadata_json
+from compress.artifact.candidates import (
+    BEST,
+    CONTEXT,
+    POSITION_MODES,
+    CodedStream,
+    code_candidates,
+    levels_candidate,
+    position_candidates,
+    smallest_legal,
+)
 from compress.artifact.checksums import crc32c, indices_crc32c, sha256
 from compress.artifact.layout import (
     CRC_SIZE,
     DTYPES,
     FILE_HEADER,
     MAX_BLOCK_LOG,
-    MAX_CODED_LEVEL,
     MAX_DIMS,
     MAX_NAME_SIZE,
-    MAX_WEIGHTS_PER_BYTE,
     MIN_BLOCK_LOG,
     NAME,
     NAME_RULE,
-    POSITION_ALPHABET,
     SHA256_SIZE,
     SPARSE_KINDS,
     SPARSE_OF,
@@ -44,23 +50,17 @@ from compress.artifact.layout import (
     FileHeader,
     Kind,
     LayerRecord,
-    PositionMode,
-    Stream,
     pack_file_header,
     profile_of,
     raw_block,
     version_of,
 )
-from compress.artifact.streams import Bits, Mask, Symbols, bits_dtype, code_symbols, levels_of, position_symbols
+from compress.artifact.streams import Bits, Mask, bits_dtype
 from compress.artifact.table import pack_codebook, pack_layer_table
 from compress.atomic import write_atomically
-from compress.codecs.bits import write_varint
 from compress.errors import InputError, WeightsError
 from compress.layer import Layer, RawTensor, SharedLayer
 
-BEST, CONTEXT = "best", "context"
-PORTABLE_CODERS = ("huffman", "range", "stored")  # what `best` may pick: what every decoder has
-POSITION_MODES = {"bitmap": PositionMode.BITMAP, "bytes": PositionMode.BYTES, "gaps": PositionMode.GAPS}
 BLOCK_SIZE = 1 << MAX_BLOCK_LOG  # weights a block
 
 
@@ -80,25 +80,6 @@ class WrittenFile:
     path: Path
     size_bytes: int
     sha256: str  # of the whole file
-
-
-@dataclass(frozen=True)
-class _CodedStream:
-    """One stream of a layer, coded in one way: a candidate for the file."""
-
-    stream: Stream | None  # None: a single value, no pruned weight, or values that no coder codes
-    payloads: tuple[bytes, ...]  # one a block; empty where the block is all-zero
-    mode: PositionMode = PositionMode.DENSE
-    gap_counts: tuple[int, ...] = ()
-
-    @property
-    def cost(self) -> int:
-        """Bytes it takes in the file, those of its lengths in the table counted; 0 where there is nothing to choose."""
-        if self.stream is None:
-            return 0
-        lengths = sum(len(write_varint(len(payload))) + len(payload) for payload in self.payloads if payload)
-        gap_counts = sum(len(write_varint(count)) for count in self.gap_counts) if self.mode == PositionMode.GAPS else 0
-        return len(self.stream.model) + lengths + gap_counts
 
 
 def write(
@@ -212,8 +193,8 @@ def _encode_sparse(record: LayerRecord, bits: Bits, coder: str, positions: str, 
     """bits: shape (n_weights,), at least one of them 0, which is the only zero: -0.0 is a value."""
     blocks = _blocks_of(bits, block_size)
     masks = [block != 0 for block in blocks]
-    values = _CodedStream(None, tuple(block[mask].tobytes() for block, mask in zip(blocks, masks, strict=True)))
-    where, what = _smallest_legal(_position_candidates(masks, coder, positions), [values], masks)
+    values = CodedStream(None, tuple(block[mask].tobytes() for block, mask in zip(blocks, masks, strict=True)))
+    where, what = smallest_legal(position_candidates(masks, coder, positions), [values], masks)
     return _with_blocks(record, masks, where, what)
 
 
@@ -221,7 +202,8 @@ def _encode_shared(layer: SharedLayer, coder: str, positions: str, block_size: i
     record = _record_without_streams(layer)
     indices = _blocks_of(np.ascontiguousarray(layer.indices).reshape(-1), block_size)
     masks = [block != 0 for block in indices]
-    if coder in (BEST, CONTEXT) and (levels := _encode_levels(record, indices, masks)) is not None:
+    if coder in (BEST, CONTEXT) and (stream := levels_candidate(record, indices, masks)) is not None:
+        levels = _with_blocks(record, masks, stream, CodedStream(None, (b"",) * len(masks)))
         if coder == CONTEXT:
             return levels
         return min(levels, _encode_shared_symbols(record, indices, masks, coder, positions), key=lambda e: e.size_bytes)
@@ -232,39 +214,16 @@ def _encode_shared_symbols(
     record: LayerRecord, indices: list[npt.NDArray[np.int32]], masks: list[Mask], coder: str, positions: str
 ) -> EncodedLayer:
     """As positions, and codes of the weights that are not zero."""
-    codes = _code_candidates([block[mask] for block, mask in zip(indices, masks, strict=True)], record, coder)
-    where, what = _smallest_legal(_position_candidates(masks, coder, positions), codes, masks)
+    codes = code_candidates([block[mask] for block, mask in zip(indices, masks, strict=True)], record, coder)
+    where, what = smallest_legal(position_candidates(masks, coder, positions), codes, masks)
     return _with_blocks(record, masks, where, what)
-
-
-def _encode_levels(record: LayerRecord, indices: list[npt.NDArray[np.int32]], masks: list[Mask]) -> EncodedLayer | None:
-    """Every weight as a level, zeros too, with contexts; None where the layer has no levels or the 256 rule forbids it."""
-    if record.n_codes == 0 or not record.has_levels or max(record.extent) > MAX_CODED_LEVEL:
-        return None
-    from compress.codecs import context
-
-    levels = [levels_of(block, record) for block in indices]
-    geometry = context.Geometry.of(record.dims)
-    candidates = []
-    for context_set in context.CONTEXT_SETS:
-        model = context.build_model(levels, context_set)
-        payloads = tuple(
-            context.encode(block, geometry, model) if mask.any() else b"" for block, mask in zip(levels, masks, strict=True)
-        )
-        stream = _CodedStream(Stream(codecs.CONTEXT, context.pack_model(model)), payloads, PositionMode.LEVELS, (0,) * len(masks))
-        candidates.append(stream)
-    smallest = min(candidates, key=lambda each: each.cost)
-    sizes = [len(payload) for payload in smallest.payloads]
-    if any(mask.size > MAX_WEIGHTS_PER_BYTE * size and mask.any() for mask, size in zip(masks, sizes, strict=True)):
-        return None
-    return _with_blocks(record, masks, smallest, _CodedStream(None, (b"",) * len(masks)))
 
 
 def _blocks_of(flat: npt.NDArray[Any], block_size: int) -> list[npt.NDArray[Any]]:
     return [flat[start : start + block_size] for start in range(0, len(flat), block_size)]
 
 
-def _with_blocks(record: LayerRecord, masks: list[Mask], where: _CodedStream, what: _CodedStream) -> EncodedLayer:
+def _with_blocks(record: LayerRecord, masks: list[Mask], where: CodedStream, what: CodedStream) -> EncodedLayer:
     """where: the positions. what: the codes, or the values of a sparse tensor."""
     payloads = tuple(a + b for a, b in zip(where.payloads, what.payloads, strict=True))
     sparse = record.kind in SPARSE_KINDS
@@ -296,62 +255,3 @@ def _record_without_streams(layer: SharedLayer) -> LayerRecord:
     return LayerRecord(
         layer.name, Kind.STEP_F32, layer.shape, values_crc, step=layer.step, n_negative=max(-low, 0), n_positive=max(high, 0)
     )
-
-
-def _code_candidates(nonzero: list[npt.NDArray[np.int32]], record: LayerRecord, coder: str) -> list[_CodedStream]:
-    """nonzero: per block, its indices without the zeros."""
-    if record.n_codes <= 1:
-        return [_CodedStream(None, (b"",) * len(nonzero))]  # one value: where it is says all
-    symbols = [code_symbols(block, record) for block in nonzero]
-    return _coded(symbols, record.n_codes, coder)
-
-
-def _position_candidates(masks: list[Mask], coder: str, positions: str) -> list[_CodedStream]:
-    """In order of preference among equals."""
-    candidates = []
-    if all(mask.all() for mask in masks):
-        candidates.append(_CodedStream(None, (b"",) * len(masks), gap_counts=(0,) * len(masks)))
-    for name, mode in POSITION_MODES.items():
-        if positions in (BEST, name):
-            candidates += _coded(_position_symbols(masks, mode), POSITION_ALPHABET[mode], coder, mode)
-    return candidates
-
-
-def _legal_positions(masks: list[Mask]) -> list[_CodedStream]:
-    """For blocks so sparse that every choice asked for holds more than 256 weights a payload byte. A bitmap as bytes takes, with
-    Huffman, a bit or more for 8 weights: always legal. (Gaps are not: the zeros after a block's last weight cost nothing.)"""
-    mode = PositionMode.BYTES
-    return _coded(_position_symbols(masks, mode), POSITION_ALPHABET[mode], "huffman", mode)
-
-
-def _position_symbols(masks: list[Mask], mode: PositionMode) -> list[Symbols]:
-    return [position_symbols(mask, mode) if mask.any() else np.zeros(0, np.uint8) for mask in masks]  # no payload: no symbols
-
-
-def _smallest_legal(
-    positions: list[_CodedStream], codes: list[_CodedStream], masks: list[Mask]
-) -> tuple[_CodedStream, _CodedStream]:
-    """The cheapest pair whose every block holds at most 256 weights a payload byte."""
-    for where, what in sorted(itertools.product(positions, codes), key=lambda pair: pair[0].cost + pair[1].cost):
-        sizes = [len(a) + len(b) for a, b in zip(where.payloads, what.payloads, strict=True)]
-        if all(mask.size <= MAX_WEIGHTS_PER_BYTE * size or not mask.any() for mask, size in zip(masks, sizes, strict=True)):
-            return where, what
-    return _smallest_legal(_legal_positions(masks), codes, masks)
-
-
-def _coded(symbols: list[Symbols], alphabet: int, coder: str, mode: PositionMode = PositionMode.DENSE) -> list[_CodedStream]:
-    """One candidate for each coder that may be tried; stored, where none of them takes so many symbols."""
-    frequencies = sum((np.bincount(block, minlength=alphabet) for block in symbols), np.zeros(alphabet, np.int64))
-    gap_counts = tuple(len(block) if mode == PositionMode.GAPS else 0 for block in symbols)
-    candidates = []
-    for name in PORTABLE_CODERS if coder in (BEST, CONTEXT) else (coder, "stored"):
-        module = codecs.coder(name)
-        try:
-            model = module.build_model(frequencies)
-        except ValueError:  # what this coder cannot take: huffman more than 2^15 present symbols, range more than 2^12
-            continue
-        payloads = tuple(module.encode(block, model) for block in symbols)  # no symbols: no bytes
-        candidates.append(_CodedStream(Stream(codecs.CODERS[name], module.pack_model(model)), payloads, mode, gap_counts))
-        if coder not in (BEST, CONTEXT):
-            break
-    return candidates

@@ -26,6 +26,7 @@ Buffer = bytes | bytearray | memoryview
 
 CODERS = {"stored": 0, "huffman": 1, "range": 2, "zstd": 3}  # the Coder_Id that a file stores
 CONTEXT = 4  # the Coder_Id of `context`, which is no Coder: it takes levels, and their places in the tensor
+MAX_CODED_LEVEL = 4095  # in magnitude, of the levels that `context` takes
 CODER_IDS = {coder_id: name for name, coder_id in CODERS.items()} | {CONTEXT: "context"}
 MODULES = {
     "stored": "compress.codecs.stored",

@@ -134,21 +134,46 @@ def decode(data: Buffer, model: Model, n_symbols: int) -> Symbols:
         if len(data):
             raise CorruptStream(f"range: {len(data)} bytes where {n_symbols} symbols are none")
         return np.full(n_symbols, present[0], dtype)
-    if len(data) == 0:
-        raise CorruptStream(f"range: stream ends at symbol 0 of {n_symbols}")
-    if data[:4] == b"\xff\xff\xff\xff":
-        raise CorruptStream("range: stream starts with ff ff ff ff, outside the coder's interval")
-    stream = np.zeros(len(data) + READ_AHEAD, np.uint8)
-    stream[: len(data)] = np.frombuffer(data, np.uint8)
+    stream = padded(data, "range", if_empty=f"stream ends at symbol 0 of {n_symbols}")
     out = np.zeros(n_symbols, np.uint16)
     n_done, n_read, code = _read(stream, model, present, out)
-    if n_done < n_symbols:
-        raise CorruptStream(f"range: stream ends at symbol {n_done} of {n_symbols}")
-    if n_read < len(stream):
-        raise CorruptStream(f"range: {len(data)} bytes, {n_symbols} symbols end in byte {n_read - READ_AHEAD}")
-    if code >= BOTTOM:
-        raise CorruptStream(f"range: final state is {code}, must be less than {BOTTOM}")
+    check_end(stream, "range", "symbol", n_symbols, n_done=n_done, n_read=n_read, code=code)
     return out.astype(dtype)
+
+
+def padded(data: Buffer, coder: str, *, if_empty: str) -> npt.NDArray[np.uint8]:
+    """The stream as a reader takes it, with the zero bytes after it that are not stored. coder: that reads it, for messages.
+
+    Raises CorruptStream for no bytes, in the words of if_empty, and for a start outside the coder's interval."""
+    if len(data) == 0:
+        raise CorruptStream(f"{coder}: {if_empty}")
+    if data[:4] == b"\xff\xff\xff\xff":
+        raise CorruptStream(f"{coder}: stream starts with ff ff ff ff, outside the coder's interval")
+    stream = np.zeros(len(data) + READ_AHEAD, np.uint8)
+    stream[: len(data)] = np.frombuffer(data, np.uint8)
+    return stream
+
+
+def check_end(
+    stream: npt.NDArray[np.uint8],
+    coder: str,
+    what: str,
+    n_asked: int,
+    *,
+    n_done: int,
+    n_read: int,
+    code: int,
+    if_short: str = "stream ends",
+) -> None:
+    """Raises CorruptStream unless a reader of a padded stream ends with n_asked symbols done, every byte read and a code that
+    the writer leaves. what: a symbol is called, if_short: what it is that stopped the reader, for messages."""
+    if n_done < n_asked:
+        raise CorruptStream(f"{coder}: {if_short} at {what} {n_done} of {n_asked}")
+    if n_read < len(stream):
+        n_bytes = len(stream) - READ_AHEAD
+        raise CorruptStream(f"{coder}: {n_bytes} bytes, {n_asked} {what}s end in byte {n_read - READ_AHEAD}")
+    if code >= BOTTOM:
+        raise CorruptStream(f"{coder}: final state is {code}, must be less than {BOTTOM}")
 
 
 def _read(

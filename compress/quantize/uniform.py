@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compress.artifact.layout import MAX_CODED_LEVEL
+from compress.codecs import MAX_CODED_LEVEL
 from compress.layer import MIN_STEP
 
 MIN_NONZERO = 0.02  # of a layer's weights, at the coarsest: below that it stops saying anything
