@@ -6,6 +6,7 @@ written last, so a stage that was interrupted has none and is run again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from dataclasses import dataclass
@@ -45,7 +46,9 @@ def save(folder: Path, stage: str, key: str, checkpoint: Checkpoint) -> None:
         write_atomically(folder / f"{stage}.safetensors", data)
         write_atomically(folder / f"{stage}.json", json.dumps(facts, indent=1).encode())
     except OSError as error:
-        raise RunFolderError(f"{folder}: the checkpoint of stage {stage} cannot be written: {error.strerror or error}") from error
+        needed = f"; {len(data):,} bytes are needed" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        reason = f"{error.strerror or error}{needed}"
+        raise RunFolderError(f"{folder}: the checkpoint {stage} cannot be written: {reason}") from error
 
 
 def load(folder: Path, stage: str, key: str) -> Checkpoint | None:

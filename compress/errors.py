@@ -12,7 +12,9 @@
     │   ├── UnsupportedVersion     written by a newer format version
     │   └── LimitExceeded          declares more than the limits allow; refused before memory is taken
     ├── RunFolderError             a run folder, or a checkpoint in it, that cannot be written
-    └── TrainingDiverged           a loss or a weight became NaN or infinite
+    ├── TrainingDiverged           a loss or a weight became NaN or infinite, or a net that learns nothing
+    └── RankLost                   another process of the same training is gone
+    TrainingInterrupted (CompressError)   exit code 130: stopped by a signal; its checkpoint is written
     TargetMissed (CompressError)   exit code 1: the run is complete, the file is kept, the target was missed
 
 Codes: 0 done; 1 judged and missed; 2 bad input, bad usage, or could not judge; 130 interrupted.
@@ -71,6 +73,14 @@ class RunFolderError(CompressError):
 
 class TrainingDiverged(CompressError):
     pass
+
+
+class RankLost(CompressError):
+    pass
+
+
+class TrainingInterrupted(CompressError):
+    exit_code = 130
 
 
 class TargetMissed(CompressError):

@@ -17,18 +17,24 @@ Every row is measured on what the container's reader gives back for that stage, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from compress import rate_stages
-from compress.errors import InputError
+from compress.data.training import training_set
+from compress.errors import InputError, RecipeError
+from compress.ledger import ledger
 from compress.recipe import Recipe
 from compress.run_folder import Arrays, RunFolder, RunResult, Silent, Watcher
 from compress.size_search import smallest_within_drop
 from compress.stages import Stages
+from compress.subject import subject
+from compress.train import distributed
 from compress.train.distill import OnStep
+from compress.train_stage import TrainOptions, train_net
 
 
 def run(
@@ -52,24 +58,89 @@ def run(
     return run_once(recipe, fresh=fresh)
 
 
+@dataclass(frozen=True)
+class TrainResult:
+    """folder: of the run. row: of the trained net, in the ledger. reused: it was taken as finished."""
+
+    folder: Path
+    row: ledger.Row
+    reused: bool
+
+
+def train(
+    recipe: Recipe,
+    *,
+    runs: Path = Path("runs"),
+    resume: Path | None = None,
+    device: str = "auto",
+    fresh: bool = False,
+    stop_after: int | None = None,
+    tensorboard: bool = False,
+    allow_overlap: bool = False,
+    watcher: Watcher | None = None,
+) -> TrainResult | None:
+    """The first stage of a run alone, by this process or by those of torchrun together; None on every rank but the first.
+
+    resume: the folder of a training run to go on in; see TrainOptions for the others. Raises CompressError; TrainingInterrupted
+    where a signal or stop_after stopped it.
+    """
+    watcher = watcher or Silent()
+    if recipe.train is None:
+        raise RecipeError("train: the recipe has no `train` section, so there is nothing to train")
+    process = distributed.from_environment()
+    where = pick_device(device, process.local_rank)
+    options = TrainOptions(runs, where, process, resume, fresh, stop_after, tensorboard)
+    with distributed.group(process, where):
+        if not process.is_first:
+            found = subject(recipe)
+            training = training_set(recipe.data.to_train_on, found.convention, recipe.classes, found.n_classes)
+            train_net(recipe, options, StageReporter(Silent(), "baseline"), found, training, None)
+            return None
+        watcher.stage_started("inputs")
+        stages = Stages(recipe, where, allow_overlap=allow_overlap)
+        folder = RunFolder(runs / f"{recipe.name}-{recipe.digest()[:8]}", recipe, watcher)
+        _baseline(stages, folder, options, watcher)
+        return TrainResult(folder.path, folder.rows[0], bool(folder.reused))
+
+
+def _baseline(stages: Stages, folder: RunFolder, options: TrainOptions, watcher: Watcher) -> Arrays:
+    trainer = partial(train_net, stages.recipe, options, StageReporter(watcher, "baseline"))
+    key = stages.stage_keys()["baseline"]
+    arrays = folder.stage("baseline", key, lambda: stages.measured("baseline", lambda: stages.import_or_train(trainer)))
+    stages.adopt_teacher(arrays)
+    return arrays
+
+
+@dataclass(frozen=True)
+class StageReporter:
+    """What a stage tells its run's watcher."""
+
+    watcher: Watcher
+    stage: str
+
+    def step(self, step: int, steps: int, loss: float, note: str = "") -> None:
+        self.watcher.step(self.stage, step, steps, loss, note)
+
+    def line(self, text: str) -> None:
+        self.watcher.line(text)
+
+
 def _run(
     recipe: Recipe, *, runs: Path, device: str, fresh: bool, allow_overlap: bool, watcher: Watcher, report: bool = True
 ) -> RunResult:
     """report: measure data.report too."""
     watcher.stage_started("inputs")
-    stages = Stages(recipe, pick_device(device), allow_overlap=allow_overlap)
+    where = pick_device(device)
+    stages = Stages(recipe, where, allow_overlap=allow_overlap)
     folder = RunFolder(runs / f"{recipe.name}-{recipe.digest()[:8]}", recipe, watcher, fresh=fresh)
     keys = stages.stage_keys()
 
     def stage(name: str, make: Callable[[OnStep], Arrays]) -> Arrays:
-        def on_step(step: int, steps: int, loss: float) -> None:
-            watcher.step(name, step, steps, loss)
-
+        on_step = StageReporter(watcher, name).step
         return folder.stage(name, keys[name], lambda: stages.measured(name, lambda: make(on_step)))
 
     costs: Callable[[int], list[tuple[int, float]]] | None = None  # of bytes, in agreement
-    arrays = stage("baseline", stages.import_or_train)
-    stages.adopt_teacher(arrays)
+    arrays = _baseline(stages, folder, TrainOptions(runs, where, fresh=fresh), watcher)
     if (prune := recipe.prune) is not None:
         baseline = arrays
         arrays = stage("prune", lambda on_step: stages.prune(prune, baseline, on_step))
@@ -99,11 +170,11 @@ def _run(
     return RunResult(folder.path, path, tuple(folder.rows), tuple(folder.reused), margin, missed)
 
 
-def pick_device(name: str) -> torch.device:
-    """Raises InputError for a device that this machine does not have."""
+def pick_device(name: str, local_rank: int = 0) -> torch.device:
+    """local_rank: which of several GPUs. Raises InputError for a device that this machine does not have."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     if not available.get(name):
         raise InputError(f"--device {name}: not available here; have {', '.join(k for k, have in available.items() if have)}")
-    return torch.device(name)
+    return torch.device(name, local_rank) if name == "cuda" and local_rank else torch.device(name)

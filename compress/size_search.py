@@ -42,11 +42,13 @@ def smallest_within_drop(recipe: Recipe, max_drop: float, run_once: RunOnce, *, 
     at_least = round(SMALLEST_SHARE * fp32_bytes)
     while at_most > CLOSE_ENOUGH * at_least:
         middle = round((at_least * at_most) ** 0.5)
+        if middle in (at_least, at_most):  # a net of a hundred weights
+            break
         if _drop_of(at(middle, report=False)) <= max_drop:
             at_most = middle
         else:
             at_least = middle
-    result = replace(at(at_most, report=True), margin_bytes=None)  # the recipe itself has no target of bytes
+    result = replace(at(at_most, report=True), margin_bytes=None, missed="")  # the recipe itself has no target of bytes
     drop = _drop_of(result)
     if at_most == largest and drop > max_drop:
         missed = f"{result.artifact}: top-1 drops by {drop:.1f} points on data.test, target.max_top1_drop is {max_drop:g}"

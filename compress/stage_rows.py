@@ -105,5 +105,6 @@ class StageRows:
             "tune": last.tune.steps if last and last.tune else 0,
         }
         before = {"baseline": [], "prune": ["prune"], "share": ["prune"], "quantize": ["prune"], "fixed": ["prune", "fixed"]}
-        tuned = self._recipe.train is not None or any(steps[name] for name in before.get(stage, ["prune", "tune"]))
-        return self._splits.tuning.description if tuned else ""
+        tuned = any(steps[name] for name in before.get(stage, ["prune", "tune"]))
+        trained_on = self._splits.training.description + ", with labels" if self._splits.training is not None else ""
+        return "; ".join(text for text in (trained_on, self._splits.tuning.description if tuned else "") if text)

@@ -17,25 +17,24 @@ from compress.artifact import reader, writer
 from compress.artifact.layout import FORMAT_VERSION
 from compress.artifact.tensors import wanted_convention
 from compress.checkpoint import key_of
-from compress.data import digits
 from compress.data.splits import splits
 from compress.layer import Layer, SharedLayer
 from compress.ledger import ledger
 from compress.measure import cost
 from compress.models.resize import resize
-from compress.models.squeezenet import SqueezeNet
 from compress.prune.channels import prune_channels
 from compress.prune.finetune import prune_and_tune
 from compress.prune.magnitude import densities
 from compress.quantize.rate import Quantized
 from compress.quantize.share import Shared, cluster, cluster_by_rate, tune_fixed, tune_reassigned
-from compress.recipe import Prune, Quantize, Recipe, SqueezeNetSpec, Tune, in_order, per_layer
+from compress.recipe import Prune, Quantize, Recipe, Tune, in_order, per_layer
 from compress.run_folder import Arrays, RunFolder
 from compress.stage_arrays import dense, from_layers, raw_tensor, sha256, shared_layers
 from compress.stage_rows import StageRows
 from compress.subject import subject
-from compress.train.classify import train
 from compress.train.distill import OnStep
+from compress.train_stage import Trainer
+from compress.training_folder import training_key
 
 STAGES = ("baseline", "prune", "share", "fixed", "tune", "encode", "quantize")  # the order numbers their crops: append
 SEEDS_PER_RUN = 1000  # recipe seeds are this far apart, so that no stage of one run sees another run's crops
@@ -71,9 +70,9 @@ class Stages:
         r = in_order(self.recipe.model_dump(mode="json"))
         data = [self.recipe.crop, self.splits.tuning.digest, self.splits.test.digest]
         start = [cost.versions(), r["seed"], str(self.device), data, r["input"]]
-        keys = {
-            "baseline": key_of(start, r["model"], r["classes"], r["train"] or self.subject.sha256, self.subject.outputs_sha256)
-        }
+        keys = {"baseline": key_of(start, r["model"], r["classes"], self.subject.sha256, self.subject.outputs_sha256)}
+        if self.splits.training is not None:
+            keys["baseline"] = key_of(keys["baseline"], training_key(self.recipe, self.subject, self.splits.training))
         keys["prune"] = key_of(keys["baseline"], r["prune"])
         if r["quantize"] is not None:
             clusters = [r["quantize"][name] for name in ("bits", "kmeans", "init", "max_iterations", "rate_weight")]
@@ -121,27 +120,12 @@ class Stages:
 
     # --- the stages -------------------------------------------------------------------------------------------------
 
-    def import_or_train(self, on_step: OnStep) -> Arrays:
-        section = self.recipe.train
-        if section is None:
+    def import_or_train(self, trainer: Trainer | None) -> Arrays:
+        """trainer: what trains; for a recipe with `train`."""
+        if self.recipe.train is None:
             return from_layers(self.subject.layers)
-        assert isinstance(self.recipe.model, SqueezeNetSpec)
-        generator = torch.Generator().manual_seed(self.recipe.seed)
-        torch.manual_seed(self.recipe.seed)  # dropout
-        net = SqueezeNet(self.recipe.model)
-        net.init_weights(generator)
-        images, labels = digits.training_images()
-        train(
-            net.to(self.device),
-            images,
-            labels,
-            epochs=section.epochs,
-            batch_size=section.batch_size,
-            learning_rate=section.learning_rate,
-            generator=generator,
-            on_step=on_step,
-        )
-        return {name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}
+        assert trainer is not None and self.splits.training is not None
+        return trainer(self.subject, self.splits.training, self.splits.test)
 
     def prune(self, section: Prune, baseline: Arrays, on_step: OnStep) -> Arrays:
         tensors, tune = self.tensors(baseline), section.tune or UNTUNED

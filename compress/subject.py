@@ -22,6 +22,7 @@ from compress.models.squeezenet import SqueezeNet
 from compress.recipe import FactorySpec, Recipe, SqueezeNetSpec
 
 FOLD_TOLERANCE = 1e-3  # of the largest logit
+HEAD = ("classifier.1.weight", "classifier.1.bias")  # of a SqueezeNet, whose rows are the classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +56,10 @@ def subject(recipe: Recipe) -> Subject:
     integers = {name for name, tensor in net.state_dict().items() if not tensor.is_floating_point()}
     source = recipe.weights_source
     if recipe.train is not None:
-        weights = pretrained.Pretrained((), "")
-    elif source == "scratch":
+        return _to_be_trained(recipe, net, architecture, expected)
+    if source == "scratch":
         raise RecipeError("model.weights: scratch is for a SqueezeNet; leave weights out for those of the net that is made")
-    elif source is None:
+    if source is None:
         if recipe.weights_sha256 is not None:
             raise RecipeError("weights_sha256: is the digest of a file, and no weights are given")
         tensors = {name: tensor.detach().numpy().copy() for name, tensor in net.state_dict().items()}
@@ -83,6 +84,29 @@ def subject(recipe: Recipe) -> Subject:
         raise RecipeError("model: the net has no Conv2d and no Linear layer, so there is nothing to compress")
     outputs = "" if isinstance(recipe.model, SqueezeNetSpec) else _outputs_sha256(net, weights.layers, convention)
     return Subject(net, found, convention, weights.layers, weights.sha256, n_classes, architecture, outputs)
+
+
+def _to_be_trained(recipe: Recipe, net: nn.Module, architecture: dict[str, Any], expected: dict[str, tuple[int, ...]]) -> Subject:
+    """A net that a `train` section makes the weights of, from scratch or from others (train_stage.first_net)."""
+    sha256, convention = "", _wanted_convention(recipe)
+    if recipe.weights_source not in (None, "scratch"):
+        assert recipe.weights_source is not None
+        weights = pretrained.load(recipe.weights_source, expected, recipe.weights_sha256, any_rows=HEAD)
+        sha256, theirs = weights.sha256, weights.convention
+        if theirs is not None:
+            if theirs.first_layer is not None:
+                raise RecipeError(
+                    f"weights: {recipe.weights_source} takes Caffe images, and training would not; train from others"
+                )
+            differs = {n for n in ("channels", "scale", "mean", "std") if getattr(theirs, n) != getattr(convention, n)}
+            if differs:
+                raise RecipeError(f"input.{min(differs)}: {recipe.weights_source} takes {getattr(theirs, min(differs))}")
+    n_classes = _check_input(net, recipe, convention)
+    assert recipe.train is not None and isinstance(recipe.model, SqueezeNetSpec)
+    smallest = recipe.model.smallest_side
+    if recipe.train.first_crop is not None and recipe.train.first_crop < smallest:
+        raise RecipeError(f"train.first_crop: {recipe.train.first_crop} pixels, the net of `model` needs sides of {smallest}")
+    return Subject(net, roles(net), convention, (), sha256, n_classes, architecture, "")
 
 
 def _new_net(spec: SqueezeNetSpec | FactorySpec) -> tuple[nn.Module, dict[str, Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from compress.cli import evaluate, files, ledger, run
+from compress.cli import comm, data, evaluate, files, ledger, plot, run, train
 from compress.cli.group import Group
 
 EXIT_CODES = """\b
@@ -32,9 +32,13 @@ def main(debug: bool) -> None:
 
 
 main.add_command(run.run)
+main.add_command(train.train)
+main.add_command(plot.plot)
 main.add_command(run.plan)
 main.add_command(run.init)
 main.add_command(run.schema)
+main.add_command(data.data)
+main.add_command(comm.comm)
 main.add_command(files.inspect)
 main.add_command(files.check)
 main.add_command(files.compare)

@@ -37,11 +37,7 @@ def change_batch(x: Tensor, rng: np.random.Generator) -> Tensor:
     n, _, height, width = x.shape
     mirrored = torch.from_numpy(rng.random(n) < 0.5)
     x[mirrored] = x[mirrored].flip(3)
-    saturation, contrast, brightness = torch.from_numpy(rng.uniform(1 - JITTER, 1 + JITTER, (3, n, 1, 1, 1)).astype(np.float32))
-    grey = x.mean(1, keepdim=True)
-    x = grey + (x - grey) * saturation
-    level = x.mean((1, 2, 3), keepdim=True)
-    x = ((level + (x - level) * contrast) * brightness).clamp_(0, 1)
+    x = jittered(x, torch.from_numpy(rng.uniform(1 - JITTER, 1 + JITTER, (3, n)).astype(np.float32)))
     if rng.random() < CUTMIX_PROBABILITY:
         other = x[torch.from_numpy(rng.permutation(n))]
         share = rng.uniform(*CUTMIX_SIDES)
@@ -49,3 +45,22 @@ def change_batch(x: Tensor, rng: np.random.Generator) -> Tensor:
         top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
         x[:, :, top : top + rows, left : left + columns] = other[:, :, top : top + rows, left : left + columns]
     return x
+
+
+def jittered(x: Tensor, factors: Tensor) -> Tensor:
+    """A (b, c, h, w) batch in 0..1 with its saturation, contrast and brightness scaled: factors is (3, b), 1 changes nothing."""
+    saturation, contrast, brightness = factors.view(3, -1, 1, 1, 1)
+    grey = x.mean(1, keepdim=True)
+    x = grey + (x - grey) * saturation
+    level = x.mean((1, 2, 3), keepdim=True)
+    return ((level + (x - level) * contrast) * brightness).clamp_(0, 1)
+
+
+def shifted_crop(image: Image.Image, size: int, resize: int, rng: np.random.Generator) -> np.ndarray:
+    """The picture with its short side at `resize` pixels, and a random size x size part of it: (size, size, c) uint8."""
+    scale = max(resize, size) / min(image.size)
+    side = size / scale
+    left, top = rng.uniform(0, image.width - side), rng.uniform(0, image.height - side)
+    box = (left, top, left + side, top + side)
+    crop = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
+    return crop[:, :, None] if crop.ndim == 2 else crop

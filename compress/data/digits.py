@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
@@ -33,10 +34,10 @@ def _split() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return x[train], y[train], x[test], y[test]
 
 
-def training_images() -> tuple[Tensor, Tensor]:
-    """(n, 1, 8, 8) float32 normalised images and (n,) int64 labels."""
+def training_pixels() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """(n, 8, 8, 1) images and (n,) labels of the training part."""
     pixels, labels, _, _ = _split()
-    return normalise(pixels, CONVENTION), labels
+    return pixels.numpy(), labels.numpy()
 
 
 def tuning_images(convention: InputConvention) -> tuple[Tensor, str]:

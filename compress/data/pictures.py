@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from compress.data.overlap import Fingerprints, thumbnail
+from compress.data.overlap import SIDE, Fingerprints, thumbnail
 from compress.data.preprocess import open_bytes
 from compress.data.shards import samples
 from compress.errors import ImageError, InputError
@@ -51,7 +51,7 @@ class Pictures:
 
     folders: every sub-folder of the source, also one of which nothing is taken; none for shards. digest: SHA-256 of names,
     categories and stored bytes. n_skipped: pictures that cannot be decoded. n_others: files in a folder that are no pictures
-    by their names, or are of no class.
+    by their names, or are of no class. sizes: (width, height) of each, upright; None where nobody looked.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Pictures:
     fingerprints: Fingerprints
     mode: str
     n_others: int
+    sizes: tuple[tuple[int, int], ...] | None = None
 
     def open(self, i: int) -> Image.Image:
         """Raises ImageError for a picture that went away or changed since it was listed."""
@@ -97,6 +98,8 @@ def load(source: Source, mode: str, *, field: str) -> Pictures:
     items = taken(listed, source, field=field)
     if not items:
         raise InputError(f"{field}: {source.source}: of its {len(listed)} pictures none is left")
+    if not source.check:
+        return _unchecked(short_name(where), folders, items, mode, n_others)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         seen = list(pool.map(partial(_look, mode=mode), items))
     good = [(item, look) for item, look in zip(items, seen, strict=True) if isinstance(look, _Look)]
@@ -111,7 +114,17 @@ def load(source: Source, mode: str, *, field: str) -> Pictures:
         digest.update(f"{item.name.rpartition('/')[2]} {item.category} {look.sha256}\n".encode(errors="surrogateescape"))
     prints = Fingerprints(tuple(item.name for item, _ in good), np.stack([look.thumbnail for _, look in good]))
     good_items = tuple(item for item, _ in good)
-    return Pictures(short_name(where), tuple(folders), good_items, digest.hexdigest(), len(bad), prints, mode, n_others)
+    sizes = tuple(look.size for _, look in good)
+    return Pictures(short_name(where), tuple(folders), good_items, digest.hexdigest(), len(bad), prints, mode, n_others, sizes)
+
+
+def _unchecked(name: str, folders: list[str], items: list[Encoded], mode: str, n_others: int) -> Pictures:
+    """Pictures of which nobody has looked at one: the digest is of their names alone, and there are no fingerprints."""
+    digest = hashlib.sha256(b"unchecked\n")
+    for item in items:
+        digest.update(f"{item.name.rpartition('/')[2]} {item.category}\n".encode(errors="surrogateescape"))
+    prints = Fingerprints((), np.zeros((0, SIDE * SIDE), np.float32))
+    return Pictures(name, tuple(folders), tuple(items), digest.hexdigest(), 0, prints, mode, n_others)
 
 
 def list_folder(folder: Path) -> tuple[list[Encoded], int]:
@@ -164,15 +177,27 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def list_shards(pattern: str) -> list[Encoded]:
-    """The samples of webdataset shards, held in memory as they are encoded. Raises InputError where that is too much."""
+    """The samples of webdataset shards. Those of a plain tar on a local disk are read where they are; others are held in
+    memory as they are encoded. Raises InputError where that is too much."""
     items = []
     n_bytes = 0
     for sample in samples(pattern):
-        n_bytes += len(sample.image)
+        if sample.offset is not None:
+            read = partial(_read_part, sample.shard, sample.offset, len(sample.image))
+        else:
+            read = partial(bytes, sample.image)
+            n_bytes += len(sample.image)
         if n_bytes > MAX_SHARD_BYTES:
-            raise InputError(f"{pattern}: over {MAX_SHARD_BYTES >> 30} GiB of pictures; name fewer shards")
-        items.append(Encoded(f"{sample.shard}/{sample.key}", sample.label, partial(bytes, sample.image)))
+            limit = f"over {MAX_SHARD_BYTES >> 30} GiB of pictures"
+            raise InputError(f"{pattern}: {limit}; copy the shards to a local disk, uncompressed, or name fewer of them")
+        items.append(Encoded(f"{sample.shard}/{sample.key}", sample.label, read))
     return items
+
+
+def _read_part(path: str, offset: int, size: int) -> bytes:
+    with Path(path).open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
 
 
 def taken(items: Sequence[Encoded], source: Source, *, field: str) -> list[Encoded]:
@@ -204,13 +229,15 @@ def short_name(where: str) -> str:
 class _Look:
     sha256: str
     thumbnail: npt.NDArray[np.float32]
+    size: tuple[int, int]
 
 
 def _look(item: Encoded, mode: str) -> _Look | ImageError:
     """Decode a picture whole, to know that it can be."""
     try:
         data = _read(item)
-        return _Look(hashlib.sha256(data).hexdigest(), thumbnail(open_bytes(data, item.name, mode)))
+        image = open_bytes(data, item.name, mode)
+        return _Look(hashlib.sha256(data).hexdigest(), thumbnail(image), image.size)
     except ImageError as error:
         return error
 

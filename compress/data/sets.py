@@ -65,26 +65,36 @@ class _Part:
     weight: float
 
 
-def tuning_set(sources: Sequence[Source], crop: int, min_area: float, convention: InputConvention) -> TuningSet:
+def tuning_set(
+    sources: Sequence[Source],
+    crop: int,
+    min_area: float,
+    convention: InputConvention,
+    *,
+    loaded: dict[Source, pictures.Pictures] | None = None,
+) -> TuningSet:
     """Endless batches of augmented random crops: a source by its weight, a class of it, a picture of that.
 
-    crop: side, pixels. min_area: of a crop, as a share of its picture's. Labels are used for nothing but the drawing.
+    crop: side, pixels. min_area: of a crop, as a share of its picture's. Labels are used for nothing but the drawing. loaded:
+    gets the pictures of each source, for whoever needs them too.
     Raises InputError for a source that cannot be used.
     """
     if sources[0].source == "digits":
-        _check_takes_digits(convention, "data.tune")
+        check_takes_digits(convention, "data.tune")
         images, digest = digits.tuning_images(convention)
         return TuningSet(f"{len(images)} digits, training part", digest, None, digits.batches(images))
     mode = "L" if convention.channels == "L" else "RGB"
     parts, prints, descriptions = [], [], []
     digest_of_all = hashlib.sha256(f"{min_area}\n".encode())
-    for source, where in zip(sources, _fields("data.tune", sources), strict=True):
+    for source, where in zip(sources, fields_of("data.tune", sources), strict=True):
         if source.source == "bundled":
             photographs, digest, marks = bundled.load(bundled.TUNE, mode)
             parts.append(_Part(photographs.__getitem__, [np.arange(len(photographs))], source.weight))
             description = f"{len(photographs)} bundled photographs"
         else:
             found = pictures.load(source, mode, field=where)
+            if loaded is not None:
+                loaded[source] = found
             parts.append(_Part(found.open, found.by_category(), source.weight))
             digest, marks, description = found.digest, found.fingerprints, found.description()
         prints.append(marks)
@@ -120,7 +130,7 @@ def measuring_set(
     """
     parts = [
         _measuring_part(source, convention, classes, n_classes, where)
-        for source, where in zip(sources, _fields(field, sources), strict=True)
+        for source, where in zip(sources, fields_of(field, sources), strict=True)
     ]
     if len(parts) == 1:
         return parts[0]
@@ -173,7 +183,7 @@ def _measuring_part(
 ) -> MeasuringSet:
     mode = "L" if convention.channels == "L" else "RGB"
     if source.source == "digits":
-        _check_takes_digits(convention, field)
+        check_takes_digits(convention, field)
         pixels, labels = digits.held_out_images()
         if int(labels.max()) >= n_classes:
             raise InputError(f"{field}: digits have {int(labels.max()) + 1} classes, the net has {n_classes}")
@@ -190,12 +200,12 @@ def _measuring_part(
     pixels = torch.empty((len(found.items), convention.size, convention.size, len(mode)), dtype=torch.uint8)
     for i in range(len(pixels)):
         pixels[i] = to_pixels(centre_crop(found.open(i), resize=convention.resize, size=convention.size))
-    labels_or_none = _labels(found, classes, n_classes, f"{field}: {source.source}")
+    labels_or_none = labels_of(found, classes, n_classes, f"{field}: {source.source}")
     description = f"{found.description()}, {'with' if labels_or_none is not None else 'without'} labels"
     return MeasuringSet(found.name, description, _digest(pixels, labels_or_none), pixels, labels_or_none, found.fingerprints)
 
 
-def _labels(found: pictures.Pictures, classes: Sequence[str] | None, n_classes: int, source: str) -> Tensor | None:
+def labels_of(found: pictures.Pictures, classes: Sequence[str] | None, n_classes: int, source: str) -> Tensor | None:
     """(n,) class indices: by the name of the sub-folder, or the number in the shard. None where no sample has one."""
     categories = [item.category for item in found.items]
     if found.folders:
@@ -214,7 +224,7 @@ def _labels(found: pictures.Pictures, classes: Sequence[str] | None, n_classes: 
     return torch.tensor(labels)
 
 
-def _check_takes_digits(convention: InputConvention, field: str) -> None:
+def check_takes_digits(convention: InputConvention, field: str) -> None:
     """They are neither scaled nor coloured: a net that takes other images would be given what it does not take."""
     side = digits.CONVENTION.size
     if (convention.channels, convention.size) != (digits.CONVENTION.channels, side):
@@ -224,7 +234,7 @@ def _check_takes_digits(convention: InputConvention, field: str) -> None:
         )
 
 
-def _fields(field: str, sources: Sequence[Source]) -> list[str]:
+def fields_of(field: str, sources: Sequence[Source]) -> list[str]:
     """The recipe's field of each source, for messages."""
     return [field] if len(sources) == 1 else [f"{field}.{i}" for i in range(len(sources))]
 

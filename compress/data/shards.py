@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from tarfile import EOFHeaderError  # type: ignore[attr-defined]
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from braceexpand import braceexpand
 from fsspec.core import OpenFile, url_to_fs
@@ -28,12 +28,15 @@ _NO_SAMPLE = re.compile(f"{meta_prefix}[^/]*{meta_suffix}($|/)")  # webdataset's
 
 @dataclass(frozen=True)
 class Sample:
-    """image: the picture's file as it is stored. label: None where the sample has none. shard: the path or URL of its tar."""
+    """image: the picture's file as it is stored. label: None where the sample has none. shard: the path or URL of its tar.
+
+    offset: where the image is in the shard, bytes; None in a shard that is compressed or not on a local disk."""
 
     key: str
     image: bytes
     label: int | None
     shard: str
+    offset: int | None = None
 
 
 def samples(pattern: str) -> Iterator[Sample]:
@@ -94,7 +97,7 @@ def _read(shard: OpenFile) -> Iterator[Sample]:
     try:
         with shard as stream:
             for fields in group_by_keys(_members(stream, name)):
-                yield _sample(fields)
+                yield _sample(fields, in_place=shard.compression is None and "file" in shard.fs.protocol)
                 n_samples += 1
     except InputError:
         raise
@@ -115,6 +118,11 @@ class _Header(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error}: cut or damaged at byte {archive.offset:,}") from error
+
+
+class _Stored(NamedTuple):
+    content: bytes
+    offset: int  # in the tar
 
 
 def _members(stream: IO[bytes], name: str) -> Iterator[dict[str, object]]:
@@ -141,7 +149,8 @@ def _members(stream: IO[bytes], name: str) -> Iterator[dict[str, object]]:
             if not member.isreg() or member.issparse():  # a sparse file may declare more zeros than there is memory
                 raise InputError(f"{where}: {member.name} is a link or a special file; only plain files are read")
             content = archive.extractfile(member) if extension in (*IMAGE_EXTENSIONS, LABEL_EXTENSION) else None
-            yield {"fname": member.name, "data": content.read() if content else b"", "__url__": name}
+            stored = _Stored(content.read() if content else b"", member.offset_data)
+            yield {"fname": member.name, "data": stored, "__url__": name}
         _check_end(archive)
 
 
@@ -159,21 +168,22 @@ def _check_end(archive: tarfile.TarFile) -> None:
         block = archive.fileobj.read(tarfile.RECORDSIZE)
 
 
-def _sample(fields: Mapping[str, Any]) -> Sample:
-    """fields: extension -> bytes, with __key__ and __url__, as group_by_keys gives them."""
+def _sample(fields: Mapping[str, Any], *, in_place: bool) -> Sample:
+    """fields: extension -> _Stored, with __key__ and __url__, as group_by_keys gives them."""
     key, shard = fields["__key__"], fields["__url__"]
     images = [extension for extension in IMAGE_EXTENSIONS if extension in fields]
     if len(images) != 1:
         found = f"has {len(images)} pictures: .{', .'.join(images)}" if images else "has no picture"
         raise InputError(f"{shard}: key {key}: {found}; one is expected, of .{', .'.join(IMAGE_EXTENSIONS)}")
-    return Sample(key, fields[images[0]], _label(fields, key, shard), shard)
+    image: _Stored = fields[images[0]]
+    return Sample(key, image.content, _label(fields, key, shard), shard, image.offset if in_place else None)
 
 
 def _label(fields: Mapping[str, Any], key: str, shard: str) -> int | None:
     stored = fields.get(LABEL_EXTENSION)
     if stored is None:
         return None
-    number = _LABEL.fullmatch(stored)
+    number = _LABEL.fullmatch(stored.content)
     if number is None:
-        raise InputError(f"{shard}: key {key}: label {stored[:20]!r} is not the index of a class in decimal digits")
+        raise InputError(f"{shard}: key {key}: label {stored.content[:20]!r} is not the index of a class in decimal digits")
     return int(number[1])

@@ -14,5 +14,5 @@ class _Console(Console):
 
 
 def console_for(*, stderr: bool = False) -> Console:
-    console = _Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else _Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+    console = _Console(stderr=stderr, highlight=False, emoji=False)
+    return console if console.is_terminal else _Console(stderr=stderr, highlight=False, emoji=False, width=PLAIN_WIDTH)

@@ -40,9 +40,12 @@ class Progress:
     def stage_started(self, stage: str) -> None:
         self._task = self._bar.add_task(stage, total=None, state="")  # pulses until the first step, or the end
 
-    def step(self, stage: str, step: int, steps: int, loss: float) -> None:
-        state = f"{step}/{steps}  loss {loss:.4f}" if step < steps else "measuring"
+    def step(self, stage: str, step: int, steps: int, loss: float, note: str = "") -> None:
+        state = f"{step}/{steps}  loss {loss:.4f}  {note}".rstrip() if step < steps else "measuring"
         self._bar.update(self._task, total=steps, completed=step, state=state)
+
+    def line(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def stage_finished(self, row: LedgerRow, *, reused: bool) -> None:
         self._bar.update(self._task, visible=False)

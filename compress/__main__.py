@@ -1,0 +1,5 @@
+"""`python -m compress` is `squeeze-compress`: what torchrun starts."""
+
+from compress.cli import main
+
+main()

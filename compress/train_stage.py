@@ -1,0 +1,226 @@
+"""The stage that trains: a recipe's net, its weights to start from, its images and its teacher, into train/loop.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from compress import checkpoint
+from compress.atomic import write_atomically
+from compress.checkpoint import Checkpoint, key_of
+from compress.convention import InputConvention
+from compress.data.classes import N_IMAGENET, imagenet_wnids
+from compress.data.loader import Loader
+from compress.data.sets import MeasuringSet
+from compress.data.training import TrainingSet
+from compress.errors import RecipeError, RunFolderError
+from compress.export.load import load
+from compress.measure.fidelity import logits, right_in_top
+from compress.models import pretrained
+from compress.models.factory import build_from, import_factory
+from compress.models.memory import keep_freed_memory
+from compress.models.normalised import add_batchnorm, folded
+from compress.models.squeezenet import SqueezeNet
+from compress.prune.dsd import DenseSparseDense
+from compress.recipe import Recipe, SqueezeNetSpec
+from compress.subject import HEAD, Subject, n_outputs
+from compress.train.distributed import ALONE, Process
+from compress.train.loop import n_steps_of, train
+from compress.train.setting import Reporter, Setting, Tested
+from compress.training_folder import open_training_folder, training_facts
+
+Arrays = dict[str, npt.NDArray[Any]]
+FACTS, FOLDER, FINISHED = "training.json", "train", "finished"  # in the run's folder; FINISHED: a checkpoint in FOLDER
+OPERATIONAL = {
+    "workers",
+    "cache_gb",
+    "checkpoint_every",
+    "keep",
+    "evaluate_every",
+    "max_skipped",
+    "compile",
+}  # see training_facts
+PREDICTIONS = "predictions.json"
+
+
+class Trainer(Protocol):
+    """What trains the net of a recipe: the state dict, from its images. test: data.test, on the first rank."""
+
+    def __call__(self, subject: Subject, training: TrainingSet, test: MeasuringSet | None) -> Arrays: ...
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a training run is done, which does not change what comes of it. runs: where its folder is made; resume: its folder,
+    where that is named. fresh: forget what was trained. stop_after: steps after which it stops, to be resumed."""
+
+    runs: Path
+    device: torch.device
+    process: Process = ALONE
+    resume: Path | None = None
+    fresh: bool = False
+    stop_after: int | None = None
+    tensorboard: bool = False
+
+
+def train_net(
+    recipe: Recipe, options: TrainOptions, reporter: Reporter, subject: Subject, training: TrainingSet, test: MeasuringSet | None
+) -> Arrays:
+    """The state dict of the trained net, BatchNorms folded: trained now, or taken from the run's folder where that is finished.
+
+    The folder is of what is trained, not of what is done with it after: recipes that differ in that share it.
+    Raises CompressError.
+    """
+    settings, process, device = recipe.train, options.process, options.device
+    assert settings is not None and isinstance(recipe.model, SqueezeNetSpec)
+    facts = training_facts(recipe, subject, training)
+    key = key_of(facts)
+    folder = options.resume or options.runs / f"{recipe.name}-train-{key[:8]}"
+    if process.is_first:
+        open_training_folder(folder, facts, fresh=options.fresh, must_exist=options.resume is not None)
+        finished = checkpoint.load(folder / FOLDER, FINISHED, key)
+    else:
+        finished = None
+    if process.from_first(finished is not None):
+        reporter.line(f"{folder}: trained already")
+        return finished.arrays if finished is not None else {}
+    if device.type == "cpu":
+        keep_freed_memory()
+    net = first_net(recipe).to(device)
+    loader = Loader(
+        training, settings, seed=recipe.seed, rank=process.rank, world=process.world, pin_memory=device.type == "cuda"
+    )
+    masks = DenseSparseDense(settings.dsd, n_steps_of(settings, loader.n_steps)) if settings.dsd is not None else None
+    setting = Setting(
+        train=settings,
+        convention=subject.convention,
+        n_classes=subject.n_classes,
+        crop=recipe.crop,
+        seed=recipe.seed,
+        device=device,
+        folder=folder / FOLDER,
+        key=key,
+        test=_tester(test, subject.convention) if test is not None and test.labels is not None else None,
+        teacher=_teacher(recipe, subject, device),
+        after_step=masks.apply if masks is not None else lambda net, step: None,
+        process=process,
+        tensorboard=options.tensorboard,
+        stop_after=options.stop_after,
+    )
+    reporter.line(f"training in {folder}")
+    net.load_state_dict(train(net, loader, setting, reporter))
+    state = folded(net) if settings.batchnorm else net.state_dict()
+    arrays = {name: np.ascontiguousarray(tensor.cpu().numpy()) for name, tensor in state.items()}
+    if process.is_first:
+        if test is not None and test.labels is not None:
+            _write_predictions(folder / FOLDER / PREDICTIONS, net.eval(), test, recipe, subject)
+        checkpoint.save(folder / FOLDER, FINISHED, key, Checkpoint(arrays, {}))
+    return arrays
+
+
+def first_net(recipe: Recipe) -> SqueezeNet:
+    """The net as training starts, on the CPU: new weights (section "init" of the paper's solver), or those of `weights`, with
+    BatchNorms where the recipe wants them. Of weights for other classes all but the last layer is taken; of that, the rows of the
+    recipe's classes, where all of these are ImageNet's by their WordNet ids."""
+    assert isinstance(recipe.model, SqueezeNetSpec) and recipe.train is not None
+    net = SqueezeNet(recipe.model)
+    net.init_weights(torch.Generator().manual_seed(recipe.seed))
+    if recipe.weights_source not in (None, "scratch"):
+        net.load_state_dict(_with_head(_start_weights(recipe, net), net, recipe))
+    if recipe.train.batchnorm:
+        add_batchnorm(net)
+    return net
+
+
+def _start_weights(recipe: Recipe, net: SqueezeNet) -> Mapping[str, npt.NDArray[Any]]:
+    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    assert recipe.weights_source is not None
+    return pretrained.load(recipe.weights_source, expected, recipe.weights_sha256, any_rows=HEAD).tensors
+
+
+def _with_head(tensors: Mapping[str, npt.NDArray[Any]], net: SqueezeNet, recipe: Recipe) -> dict[str, Tensor]:
+    state = net.state_dict()
+    n_rows = len(tensors[HEAD[0]])
+    found = {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()}
+    if n_rows == len(state[HEAD[0]]):
+        return found
+    rows = _rows_of(recipe, n_rows)
+    return found | {name: found[name][rows] if rows is not None else state[name] for name in HEAD}
+
+
+def _rows_of(recipe: Recipe, n_rows: int) -> list[int] | None:
+    """The rows of an ImageNet net's last layer that are the recipe's classes; None where not all of them are there."""
+    if n_rows != N_IMAGENET or not isinstance(recipe.classes, list):
+        return None
+    places = {wnid: i for i, wnid in enumerate(imagenet_wnids())}
+    return [places[name] for name in recipe.classes] if set(recipe.classes) <= places.keys() else None
+
+
+def _teacher(recipe: Recipe, subject: Subject, device: torch.device) -> nn.Module | None:
+    """The net of train.distill, in eval mode. Raises RecipeError for one of other classes, or that takes other images."""
+    assert recipe.train is not None
+    if recipe.train.distill is None:
+        return None
+    name, field = recipe.train.distill.teacher, "train.distill.teacher"
+    if name.endswith(".sqz"):
+        net = load(name)
+        _check_same_input(getattr(net, "preprocess").convention, subject.convention, f"{field}: {name}")  # noqa: B009
+    else:
+        net = build_from(import_factory(name), name)
+    n_classes = n_outputs(net, len(subject.convention.channels), recipe.crop, owner=f"{field}: {name}", field="data.crop")
+    if n_classes != subject.n_classes:
+        raise RecipeError(f"{field}: {name} has {n_classes} classes, the net has {subject.n_classes}")
+    return net.to(device).eval().requires_grad_(False)
+
+
+def _check_same_input(theirs: InputConvention, ours: InputConvention, where: str) -> None:
+    facts = [(each.channels, each.scale, each.mean, each.std) for each in (theirs, ours)]
+    if facts[0] != facts[1]:
+        raise RecipeError(f"{where}: takes (channels, scale, mean, std) {facts[0]}, the net of the recipe {facts[1]}")
+
+
+def _tester(test: MeasuringSet, convention: InputConvention) -> Callable[[nn.Module], Tested]:
+    labels = test.labels
+    assert labels is not None
+
+    def measure(net: nn.Module) -> Tested:
+        outputs = logits(net, test.pixels, convention)
+        loss = float(F.cross_entropy(outputs, labels))
+        top1, top5 = (float(right_in_top(outputs, labels, k).double().mean()) for k in (1, 5))
+        return Tested(loss, top1, top5)
+
+    return measure
+
+
+def _write_predictions(path: Path, net: nn.Module, test: MeasuringSet, recipe: Recipe, subject: Subject) -> None:
+    """What the trained net says of each picture of data.test, for `squeeze-compress plot`."""
+    assert test.labels is not None
+    probabilities = logits(net, test.pixels, subject.convention).softmax(1)
+    names = test.fingerprints.names if test.fingerprints is not None else ()
+    images = [
+        {
+            "name": names[i] if len(names) == len(probabilities) else None,
+            "label": int(label),
+            "predicted": int(probabilities[i].argmax()),
+            "probability": round(float(probabilities[i][label]), 6),
+        }
+        for i, label in enumerate(test.labels.tolist())
+    ]
+    if isinstance(recipe.classes, list):
+        classes = list(recipe.classes)
+    else:
+        classes = imagenet_wnids() if recipe.classes is not None else [str(i) for i in range(subject.n_classes)]
+    facts = {"test_set": test.description, "classes": classes, "images": images}
+    try:
+        write_atomically(path, json.dumps(facts).encode())
+    except OSError as error:
+        raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}") from error
