@@ -17,7 +17,9 @@ def test_the_docstring_names_every_class_and_no_other():
 def test_the_docstring_draws_the_tree():
     """A name's indentation is its depth below Exception."""
     depths = {m[2]: (m.start(2) - m.start(1)) // 4 for m in re.finditer(r"^(    [│├└─ ]*)(\w+)", errors.__doc__, re.MULTILINE)}
-    del depths["TargetMissed"]  # drawn apart, for its exit code
+    for apart in ("TargetMissed", "TrainingInterrupted"):  # for their exit codes
+        assert errors.CompressError in classes()[apart].__bases__
+        del depths[apart]
     for name, depth in depths.items():
         assert len(classes()[name].__mro__) - 4 == depth - 1, name  # less object, BaseException, Exception, itself
 
@@ -26,7 +28,7 @@ def test_the_docstring_draws_the_tree():
 def test_exit_codes(name):
     error = classes()[name]
     assert issubclass(error, errors.CompressError)
-    assert error.exit_code == (1 if error is errors.TargetMissed else 2)
+    assert error.exit_code == {errors.TargetMissed: 1, errors.TrainingInterrupted: 130}.get(error, 2)
 
 
 def test_a_caller_can_catch_by_kind():

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from compress.errors import CompressError, InputError, MissingDependency
+from compress.errors import CompressError, InputError, MissingDependency, TrainingInterrupted
 
 
 class Group(click.Group):
@@ -21,6 +21,9 @@ class Group(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted; finished stages are kept", err=True)
             ctx.exit(130)
+        except TrainingInterrupted as error:
+            click.echo(str(error), err=True)
+            ctx.exit(error.exit_code)
         except CompressError as error:
             _give_up(ctx, str(error), error.exit_code)
         except ModuleNotFoundError as error:
