@@ -1,7 +1,7 @@
 """What a finished stage leaves in the run folder: its tensors (safetensors) and its facts (JSON). No pickle.
 
 A checkpoint is known by its key, a digest of all that the stage depends on; one with another key is not used. The JSON is
-written last, so a stage that was interrupted has none and is run again.
+written last, with a digest of both files: of a save that was interrupted nothing is used, and the stage is run again.
 """
 
 from __future__ import annotations
@@ -35,14 +35,13 @@ def key_of(*parts: Any) -> str:
 
 
 def save(folder: Path, stage: str, key: str, checkpoint: Checkpoint) -> None:
-    """Raises RunFolderError where the folder cannot be written."""
+    """Raises RunFolderError where the folder cannot be written; where there is no room for the tensors, what was there stays."""
     arrays = {name: np.asarray(array, order="C") for name, array in checkpoint.arrays.items()}
     data = safetensors.numpy.save(arrays)
     facts = {"key": key, "names": list(arrays), "facts": checkpoint.facts}
     facts["sha256"] = _digest(data, facts)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{stage}.json").unlink(missing_ok=True)
         write_atomically(folder / f"{stage}.safetensors", data)
         write_atomically(folder / f"{stage}.json", json.dumps(facts, indent=1).encode())
     except OSError as error:

@@ -1,3 +1,4 @@
+import errno
 import json
 
 import numpy as np
@@ -82,8 +83,18 @@ def test_an_interrupted_save_leaves_no_checkpoint(folder, monkeypatch):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "stages").touch()
-    with pytest.raises(RunFolderError, match=r"stages: the checkpoint of stage prune cannot be written: "):
+    with pytest.raises(RunFolderError, match=r"stages: the checkpoint prune cannot be written: "):
         checkpoint.save(tmp_path / "stages", "prune", "key", Checkpoint(ARRAYS, FACTS))
+
+
+def test_without_room_for_the_tensors_what_was_there_stays(folder, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(checkpoint, "write_atomically", full)
+    with pytest.raises(RunFolderError, match=r"prune cannot be written: No space left on device; [\d,]+ bytes are needed$"):
+        checkpoint.save(folder, "prune", "new", Checkpoint(ARRAYS, FACTS))
+    assert checkpoint.load(folder, "prune", "key").facts == FACTS
 
 
 def test_keys():

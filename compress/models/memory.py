@@ -8,6 +8,7 @@ from functools import cache
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 KEPT_BYTES = 1 << 30
+LARGEST_BEFORE_2_35 = 1 << 25  # glibc refused a larger M_MMAP_THRESHOLD: half of a heap, on 64 bits
 
 
 @cache
@@ -21,4 +22,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # musl has no such function
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)) and bool(mallopt(M_TRIM_THRESHOLD, KEPT_BYTES))
+    kept = mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) or mallopt(M_MMAP_THRESHOLD, LARGEST_BEFORE_2_35)
+    return bool(kept) and bool(mallopt(M_TRIM_THRESHOLD, KEPT_BYTES))

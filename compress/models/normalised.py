@@ -1,4 +1,4 @@
-"""SqueezeNet with a BatchNorm after every convolution but the last, for training; folded away when training ends.
+"""SqueezeNet with a BatchNorm after every convolution but the last and those of a bypass, for training; folded away at its end.
 
 The published net has none, and trains poorly from scratch on small sets. In eval mode a BatchNorm is a scale and a shift of the
 convolution before it, so the net that is left is the published one (models/batchnorm.py).
@@ -28,6 +28,7 @@ def folded(net: SqueezeNet) -> dict[str, Tensor]:
     """The state dict of the net without BatchNorm that computes the same in eval mode (to rounding: 1e-4 of the logits)."""
     plain = SqueezeNet(net.spec).state_dict()
     state = fold(net).state_dict()
+    assert state.keys() == plain.keys(), f"not folded: {sorted(state.keys() - plain.keys())}"
     return {name: state[name] for name in plain}
 
 

@@ -162,7 +162,7 @@ class _StepLine(BaseModel, frozen=True, strict=True):
 class _TestLine(BaseModel, frozen=True, strict=True):
     step: NonNegativeInt
     epoch: Finite
-    test_loss: float
+    test_loss: float | None
     test_top1: Fraction
     test_top5: Fraction | None
 

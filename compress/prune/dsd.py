@@ -10,8 +10,8 @@ from compress.recipe import Dsd
 
 
 class DenseSparseDense:
-    """Holds the masks of the sparse phase. They are read off the weights, which are 0 where pruned, so a run that is resumed in
-    that phase has the same ones."""
+    """Holds the masks of the sparse phase: the largest weights of each layer as the phase begins. Pruned weights are 0, so those
+    of a run that is resumed in that phase are the largest still."""
 
     def __init__(self, settings: Dsd, n_steps: int) -> None:
         self._density = settings.density
@@ -20,7 +20,11 @@ class DenseSparseDense:
 
     @torch.no_grad()
     def apply(self, net: nn.Module, step: int) -> None:
-        """After a step, counted from 1: prune at the first of the sparse phase, and keep pruned weights at 0 while it lasts."""
+        """After a step, counted from 1: prune at the first of the sparse phase, and keep pruned weights at 0 while it lasts.
+
+        The masks are those of the net that it is first called with: on resuming, that is the restored net, with its step, before
+        the optimizer moves it; a running mean of the net comes after the net.
+        """
         if not self._first < step <= self._end:
             self._masks = {}
             return
@@ -28,10 +32,6 @@ class DenseSparseDense:
             f"{name}.weight": module.weight for name, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
         }
         if not self._masks:
-            pruned_before = step > self._first + 1
-            if pruned_before:
-                self._masks = {name: weight != 0 for name, weight in weights.items()}
-            else:
-                self._masks = magnitude_masks(weights, dict.fromkeys(weights, self._density))
+            self._masks = magnitude_masks(weights, dict.fromkeys(weights, self._density))
         for name, weight in weights.items():
             weight.mul_(self._masks[name])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class RunningMean:
-    """tensors: by the state dict's names. The decay is smaller at the start, or the first weights would stay in it for long."""
+    """net: a copy, in eval mode, whose tensors are the means. The decay is smaller at the start, or the first weights would
+    stay in it for long."""
 
     def __init__(self, net: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.tensors: dict[str, Tensor] = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
+        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        self.tensors = self.net.state_dict()
 
     @torch.no_grad()
     def update(self, net: nn.Module, step: int) -> None:

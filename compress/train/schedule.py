@@ -22,10 +22,10 @@ def rate_factor(settings: Train, step: int, n_steps: int) -> float:
 
 
 def crop_side(settings: Train, last: int, step: int, n_steps: int) -> int:
-    """Side of the crops at a step, pixels: from first_crop to `last`, in multiples of 16 (Touvron et al. 2019, arXiv 1906.06423,
+    """Side of the crops at a step, pixels: from first_crop to `last`, by multiples of 16 (Touvron et al. 2019, arXiv 1906.06423,
     has why small crops do, and larger ones when measuring)."""
     first = settings.first_crop
-    if first is None or first >= last:
+    share = step / (GROWN * n_steps)
+    if first is None or first >= last or share >= 1:
         return last
-    share = min(1.0, step / (GROWN * n_steps))
     return min(last, first + int(share * (last - first) / SIDE_MULTIPLE + 0.5) * SIDE_MULTIPLE)

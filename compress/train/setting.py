@@ -34,8 +34,9 @@ class Tested:
 @dataclass(frozen=True, eq=False)
 class Setting:
     """crop: side of the last crops, pixels. folder: of the log and the checkpoints. key: see Checkpoints. test: measures a net;
-    None where data.test has no labels. teacher: for train.distill. after_step: called with the net and the number of steps done,
-    after each. stop_after: steps after which the run stops, to be resumed; None: at its end."""
+    None where data.test has no labels. teacher: for train.distill. after_step: called after each step with the net and the number
+    of steps done, then with the running mean of the net, where there is one; and with a net that was restored. stop_after: steps
+    after which the run stops, to be resumed; None: at its end."""
 
     train: Train
     convention: InputConvention
