@@ -16,10 +16,15 @@ def flat(level, size=(16, 12)):
     return Image.new("RGB", size, (level,) * 3)
 
 
+def stored(image, format, **options):
+    """The bytes of a picture's file."""
+    written = io.BytesIO()
+    image.save(written, format, **options)
+    return written.getvalue()
+
+
 def png(image):
-    stored = io.BytesIO()
-    image.save(stored, "PNG")
-    return stored.getvalue()
+    return stored(image, "PNG")
 
 
 def write_folder(folder, images):

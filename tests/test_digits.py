@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 
 from compress.convention import InputConvention
 from compress.data import digits, sets
+from compress.data.preprocess import normalise
 from compress.recipe import Source
 
 
@@ -26,9 +27,22 @@ def test_training_and_measuring_images_are_a_split_of_the_whole_set():
     assert set(test_labels.tolist()) == set(range(10))
 
 
-def test_training_images_are_normalised():
-    images, labels = digits.training_images()
-    assert images.shape == (1437, 1, 8, 8) and labels.shape == (1437,) and labels.dtype == torch.int64
+def training_images():
+    return normalise(torch.from_numpy(digits.training_pixels()[0]), digits.CONVENTION)
+
+
+def test_training_pixels_are_the_training_part():
+    pixels, labels = digits.training_pixels()
+    assert pixels.shape == (1437, 8, 8, 1) and pixels.dtype == np.uint8
+    assert labels.shape == (1437,) and labels.dtype == np.int64
+    train_pixels, train_labels, _, _ = digits._split()
+    np.testing.assert_array_equal(pixels, train_pixels.numpy())
+    np.testing.assert_array_equal(labels, train_labels.numpy())
+
+
+def test_training_images_are_normalised_by_the_convention():
+    images = training_images()
+    assert images.shape == (1437, 1, 8, 8)
     assert abs(float(images.mean())) < 0.01 and abs(float(images.std()) - 1) < 0.01
 
 
@@ -51,7 +65,7 @@ def test_batches_are_training_images_and_repeat_by_seed():
     first, again = (torch.stack(list(islice(tuning.batches(16, 3), 2))) for _ in range(2))
     assert first.shape == (2, 16, 1, 8, 8) and torch.equal(first, again)
     assert not torch.equal(first[0], next(tuning.batches(16, 4)))
-    known = {image.numpy().tobytes() for image in digits.training_images()[0]}
+    known = {image.numpy().tobytes() for image in training_images()}
     assert all(image.numpy().tobytes() in known for image in first.flatten(0, 1))
     assert tuning.digest != measuring_set().digest and tuning.fingerprints is None
     assert tuning.description == "1437 digits, training part"
@@ -63,4 +77,4 @@ def test_tuning_images_are_in_the_convention_asked_for():
     assert images.shape == (1437, 1, 8, 8) and images.min() == 0 and images.max() == 16
     ours, same = digits.tuning_images(digits.CONVENTION)
     torch.testing.assert_close(ours, (images / 16 - 0.305) / 0.376)
-    assert digest == same and torch.equal(ours, digits.training_images()[0])
+    assert digest == same and torch.equal(ours, training_images())

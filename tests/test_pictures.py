@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import os
 from pathlib import Path
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from image_files import flat, noise, png, write_folder, write_shard
+from image_files import flat, noise, png, stored, write_folder, write_shard
 from PIL import Image
 
 from compress.data import pictures
 from compress.data.pictures import Encoded, list_folder, list_shards, load, short_name, taken
+from compress.data.shards import samples
 from compress.errors import ImageError, InputError, RecipeError
 from compress.recipe import Source
 
@@ -209,9 +211,70 @@ def test_shards_that_are_not_there_are_named(tmp_path):
     assert refusal(of_shards, tmp_path / "a.tar") == f"data.test: {tmp_path}/a.tar: no such shard"
 
 
+def compressed(tar):
+    path = tar.with_suffix(".tgz")
+    path.write_bytes(gzip.compress(tar.read_bytes()))
+    return path
+
+
 def test_more_than_memory_should_hold_is_refused(shards, monkeypatch):
+    """Of shards that must be held in memory: those that are compressed, or not on a local disk."""
+    advice = "copy the shards to a local disk, uncompressed, or name fewer of them"
     monkeypatch.setattr(pictures, "MAX_SHARD_BYTES", 100)
-    assert refusal(list_shards, f"{shards}/*.tar") == f"{shards}/*.tar: over 0 GiB of pictures; name fewer shards"
+    path = compressed(shards / "train-0.tar")
+    assert refusal(list_shards, str(path)) == f"{path}: over 0 GiB of pictures; {advice}"
+    fsspec.filesystem("memory").pipe("/there/a.tar", (shards / "train-0.tar").read_bytes())
+    url = "memory://there/a.tar"
+    assert refusal(list_shards, url) == f"{url}: over 0 GiB of pictures; {advice}"
+    fsspec.filesystem("memory").rm("/", recursive=True)
+    assert len(list_shards(f"{shards}/*.tar")) == 3  # read where they are
+
+
+def test_plain_local_shards_are_read_in_place_and_others_are_held(shards, tmp_path):
+    plain = sorted(samples(f"{shards}/*.tar"), key=lambda sample: (sample.shard, sample.key))
+    held = compressed(shards / "train-0.tar")
+    fsspec.filesystem("memory").pipe("/there/a.tar", (shards / "train-0.tar").read_bytes())
+    remote = list_shards("memory://there/a.tar") + list_shards("filecache::memory://there/a.tar")
+    fsspec.filesystem("memory").rm("/", recursive=True)
+    in_place, in_memory = list_shards(f"{shards}/*.tar"), list_shards(str(held))
+    assert [item.read() for item in in_place] == [sample.image for sample in plain]
+    first_two = [sample.image for sample in plain[:2]]
+    assert [item.read() for item in in_memory] == first_two and [item.read() for item in remote] == first_two * 2
+    held.unlink()
+    for tar in shards.glob("*.tar"):
+        tar.unlink()
+    assert [item.read() for item in in_memory] == first_two  # of a .tgz nothing is read twice
+    with pytest.raises(FileNotFoundError):
+        in_place[0].read()
+
+
+def test_shards_are_read_in_place_from_another_working_directory(shards, monkeypatch, tmp_path):
+    monkeypatch.chdir(shards)
+    found = of_shards("train-*.tar")
+    monkeypatch.chdir(tmp_path)
+    assert [found.open(i).getpixel((0, 0))[0] for i in range(3)] == [10, 20, 200]
+
+
+def test_a_shard_that_was_written_anew_is_never_read_as_another_picture(shards):
+    """Of the same size, its pictures in another order: at each place there is a whole picture, with another label."""
+    bmp = [stored(flat(level), "BMP") for level in (10, 20)]
+    write_shard(shards / "train-0.tar", {"a": (bmp[0], 7), "b": (bmp[1], 0)})
+    found = of_shards(shards / "train-0.tar")
+    write_shard(shards / "train-0.tar", {"b": (bmp[1], 0), "a": (bmp[0], 7)})
+    for i, key in enumerate("ab"):
+        expected = f"{shards}/train-0.tar/{key}: cannot be read: its shard is another than when it was listed"
+        assert refusal(found.open, i, error=ImageError) == expected
+    write_shard(shards / "train-0.tar", {"a": (bmp[0], 7), "b": (bmp[1], 0)})
+    os.utime(shards / "train-0.tar", (0, 0))  # the same bytes at another time are the same shard
+    assert found.open(1).getpixel((0, 0))[0] == 20
+
+
+@pytest.mark.parametrize("n_bytes", [0, 600, 1600])
+def test_a_shard_that_was_cut_after_it_was_listed_is_named(shards, n_bytes):
+    found = of_shards(shards / "train-0.tar")
+    path = shards / "train-0.tar"
+    path.write_bytes(path.read_bytes()[:n_bytes])
+    assert refusal(found.open, 1, error=ImageError).startswith(f"{path}/x/b: cannot be read: its shard is another")
 
 
 # --- damaged pictures ------------------------------------------------------------------------------------------------
@@ -280,10 +343,63 @@ def test_a_folder_or_a_dead_link_that_is_called_a_picture_counts_as_damaged(fold
     assert refusal(of_folder, folder).endswith(f"{folder}/ant/e.png: cannot be read: No such file or directory")
 
 
+def test_a_picture_that_has_another_size_than_when_it_was_looked_at_is_named(folder):
+    found = of_folder(folder)
+    assert found.sizes == ((16, 12),) * 3
+    write_folder(folder, {"ant/a.png": flat(20, (12, 16)), "ant/b.png": flat(99)})
+    expected = f"{folder}/ant/a.png: is 12 x 16 pixels, was 16 x 12"
+    assert refusal(found.open, 0, error=ImageError) == expected
+    assert found.open(1).getpixel((0, 0))[0] == 99  # another picture of the same size is not known from the one before
+    assert of_folder(folder, check=False).open(0).size == (12, 16)
+
+
 def test_a_picture_that_goes_away_later_is_named(folder):
     found = of_folder(folder)
     (folder / "ant" / "a.png").unlink()
     assert refusal(found.open, 0, error=ImageError) == f"{folder}/ant/a.png: cannot be read: No such file or directory"
+
+
+# --- check: false ----------------------------------------------------------------------------------------------------
+
+
+def test_unchecked_pictures_are_not_decoded_and_have_no_fingerprints(tmp_path, monkeypatch):
+    """Every one of them is damaged, and nobody looks."""
+    folder = damaged(tmp_path, 5, 5)
+    monkeypatch.setattr(pictures, "_look", None)
+    found = of_folder(folder, check=False)
+    assert len(found.items) == 5 and found.sizes is None and found.n_skipped == 0
+    assert found.fingerprints.names == () and found.fingerprints.thumbnails.shape == (0, 576)
+    assert found.description() == "set: 5 images of 1 classes"
+    assert refusal(found.open, 3, error=ImageError).startswith(f"{folder}/a/0003.png: cannot be decoded as an image: ")
+
+
+def test_unchecked_pictures_are_those_of_the_checked_source(folder, shards):
+    for read, place in ((of_folder, folder), (of_shards, shards / "*.tar")):
+        checked, unchecked = (read(place, check=check) for check in (True, False))
+        assert [(item.name, item.category) for item in unchecked.items] == [(i.name, i.category) for i in checked.items]
+        assert (unchecked.folders, unchecked.mode, unchecked.n_others) == (checked.folders, checked.mode, checked.n_others)
+        assert [np.asarray(unchecked.open(i)).tolist() for i in range(3)] == [
+            np.asarray(checked.open(i)).tolist() for i in range(3)
+        ]
+        assert len(read(place, check=False, take_every=2).items) == 2
+
+
+def test_the_digest_of_unchecked_pictures_is_of_names_and_classes(folder, tmp_path):
+    before = of_folder(folder, check=False).digest
+    assert before != of_folder(folder).digest and len(before) == 64
+    folder.rename(tmp_path / "moved")
+    assert of_folder(tmp_path / "moved", check=False).digest == before
+    (tmp_path / "moved" / "ant" / "a.png").rename(tmp_path / "moved" / "bee" / "a.png")
+    assert of_folder(tmp_path / "moved", check=False).digest != before
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_what_is_missing_is_refused_whether_pictures_are_checked_or_not(folder, check):
+    (folder / "cat").mkdir()
+    assert f"data.test: {folder}/cat: a class without pictures" in refusal(of_folder, folder, check=check)
+    (folder / "cat").rmdir()
+    assert refusal(of_folder, folder, check=check, leave_out=("a.png", "b.png", "c.PNG")).endswith("none is left")
+    assert refusal(of_folder, folder / "none", check=check).endswith("no such folder")
 
 
 # --- the digest ------------------------------------------------------------------------------------------------------

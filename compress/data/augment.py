@@ -13,19 +13,21 @@ from PIL import Image
 from torch import Tensor
 
 MAX_ASPECT = 1.5  # of a crop: width over height, or height over width
-MIN_SIDE = 40  # pixels; below that a crop is only blur
+MIN_SIDE = 40  # pixels, of a part that is tuned on; below that a crop is only blur
 JITTER = 0.4  # brightness, contrast and saturation are scaled by 1 - JITTER to 1 + JITTER
 CUTMIX_PROBABILITY, CUTMIX_SIDES = 0.5, (0.2, 0.7)  # of a batch; side of the pasted square over the crop's
 
 
-def random_crop(image: Image.Image, size: int, min_area: float, rng: np.random.Generator) -> np.ndarray:
+def random_crop(
+    image: Image.Image, size: int, min_area: float, rng: np.random.Generator, *, min_side: int = MIN_SIDE
+) -> np.ndarray:
     """A random part of a picture, log-uniform in area (a share of the picture's, from min_area) and aspect.
 
-    image: RGB or L. Returns (size, size, c) uint8."""
+    image: RGB or L. min_side: of the part, pixels, where the picture has so many. Returns (size, size, c) uint8."""
     area = image.width * image.height * math.exp(rng.uniform(math.log(min_area), 0.0))
     aspect = math.exp(rng.uniform(-math.log(MAX_ASPECT), math.log(MAX_ASPECT)))
-    width = min(float(image.width), max(MIN_SIDE, math.sqrt(area * aspect)))
-    height = min(float(image.height), max(MIN_SIDE, math.sqrt(area / aspect)))
+    width = min(float(image.width), max(min_side, math.sqrt(area * aspect)))
+    height = min(float(image.height), max(min_side, math.sqrt(area / aspect)))
     left, top = rng.uniform(0, image.width - width), rng.uniform(0, image.height - height)
     box = (left, top, left + width, top + height)
     crop = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
@@ -59,7 +61,7 @@ def jittered(x: Tensor, factors: Tensor) -> Tensor:
 def shifted_crop(image: Image.Image, size: int, resize: int, rng: np.random.Generator) -> np.ndarray:
     """The picture with its short side at `resize` pixels, and a random size x size part of it: (size, size, c) uint8."""
     scale = max(resize, size) / min(image.size)
-    side = size / scale
+    side = min(size / scale, *image.size)  # rounded, the quotient may be the least bit more than there is
     left, top = rng.uniform(0, image.width - side), rng.uniform(0, image.height - side)
     box = (left, top, left + side, top + side)
     crop = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))

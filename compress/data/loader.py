@@ -10,9 +10,11 @@ import logging
 import math
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -51,8 +53,13 @@ class Batch:
     skipped: tuple[str, ...]
 
     def pin_memory(self) -> Batch:
-        pinned = {name: getattr(self, name).pin_memory() for name in ("pixels", "labels", "weights", "factors")}
-        return replace(self, **pinned)
+        return self._with_each(Tensor.pin_memory)
+
+    def clone(self) -> Batch:
+        return self._with_each(Tensor.clone)
+
+    def _with_each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(change(self.pixels), change(self.labels), change(self.weights), change(self.factors), self.skipped)
 
 
 class _MicroBatches(Dataset[Batch]):
@@ -107,6 +114,7 @@ class Loader:
         self._batch_size, self._micro_batch = train.batch_size, train.micro_batch or train.batch_size
         self._seed, self._rank, self._world = seed, rank, world
         self._keys = _Keys()
+        self._are_shared = workers > 0 and not pin_memory
         self._fixed_side = None if training.fixed is None else training.fixed.shape[1]
         self._loader = DataLoader(
             _MicroBatches(training, train.augment, seed),
@@ -117,6 +125,8 @@ class Loader:
             persistent_workers=workers > 0,
             pin_memory=pin_memory,
             multiprocessing_context=multiprocessing.get_context("fork") if workers and USES_FORK else None,
+            worker_init_fn=_outlive_signals,
+            generator=torch.Generator(),  # else each pass would draw from torch's own, as dropout does
         )
 
     def steps(self, epoch: int, first: int, side: Callable[[int], int]) -> Iterator[tuple[int, list[Batch]]]:
@@ -134,12 +144,28 @@ class Loader:
             n_micro.append((len(indices), len(cuts)))
         made = iter(self._loader)
         for n_images, n in n_micro:
-            yield n_images, [next(made) for _ in range(n)]
+            # A tensor from a worker holds an open file: a step of many micro-batches would run out of them.
+            yield n_images, [next(made).clone() if self._are_shared else next(made) for _ in range(n)]
 
     def batches(self, epoch: int) -> list[npt.NDArray[np.int64]]:
         """The places in the set of each step's pictures, of all ranks."""
         order = np.random.default_rng((self._seed, epoch)).permutation(self.n_images)
         return [order[at : at + self._batch_size] for at in range(0, self.n_images, self._batch_size)]
+
+
+def _outlive_signals(worker: int) -> None:
+    """In a worker: go on when all processes are told to stop (Ctrl-C, a cluster's SIGTERM). The one that trains finishes its
+    step, for which it wants batches, and then ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS and Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _allowed_workers(asked: int) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from compress.artifact.checksums import crc32c
 from compress.data.overlap import SIDE, Fingerprints, thumbnail
 from compress.data.preprocess import open_bytes
 from compress.data.shards import samples
@@ -65,8 +66,13 @@ class Pictures:
     sizes: tuple[tuple[int, int], ...] | None = None
 
     def open(self, i: int) -> Image.Image:
-        """Raises ImageError for a picture that went away or changed since it was listed."""
-        return open_bytes(_read(self.items[i]), self.items[i].name, self.mode)
+        """Raises ImageError for a picture that went away since it was listed, or has another size than when it was looked at."""
+        name = self.items[i].name
+        image = open_bytes(_read(self.items[i]), name, self.mode)
+        if self.sizes is not None and image.size != self.sizes[i]:
+            width, height = self.sizes[i]
+            raise ImageError(f"{name}: is {image.width} x {image.height} pixels, was {width} x {height}")
+        return image
 
     def by_category(self) -> list[npt.NDArray[np.int64]]:
         """The places of the pictures of each category; pictures without one are a category of their own."""
@@ -183,7 +189,7 @@ def list_shards(pattern: str) -> list[Encoded]:
     n_bytes = 0
     for sample in samples(pattern):
         if sample.offset is not None:
-            read = partial(_read_part, sample.shard, sample.offset, len(sample.image))
+            read = partial(_read_part, sample.shard, sample.offset, len(sample.image), crc32c(sample.image))
         else:
             read = partial(bytes, sample.image)
             n_bytes += len(sample.image)
@@ -194,10 +200,14 @@ def list_shards(pattern: str) -> list[Encoded]:
     return items
 
 
-def _read_part(path: str, offset: int, size: int) -> bytes:
+def _read_part(path: str, offset: int, size: int, checksum: int) -> bytes:
+    """Raises OSError where other bytes are there than when the shard was listed: they may be another sample's picture."""
     with Path(path).open("rb") as file:
         file.seek(offset)
-        return file.read(size)
+        data = file.read(size)
+    if crc32c(data) != checksum:
+        raise OSError("its shard is another than when it was listed")
+    return data
 
 
 def taken(items: Sequence[Encoded], source: Source, *, field: str) -> list[Encoded]:

@@ -15,6 +15,7 @@ from typing import IO, Any, NamedTuple
 
 from braceexpand import braceexpand
 from fsspec.core import OpenFile, url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 from webdataset.tariterators import base_plus_ext, group_by_keys, meta_prefix, meta_suffix
 
 from compress.errors import InputError, MissingDependency
@@ -87,7 +88,12 @@ def _matches(url: str) -> list[OpenFile]:
 
 
 def _name(shard: OpenFile) -> str:
-    return str(shard.path if "file" in shard.fs.protocol else shard.full_name)
+    return str(shard.path if _is_local(shard) else shard.full_name)
+
+
+def _is_local(shard: OpenFile) -> bool:
+    """Whether its path is one of this machine. Of the file systems that cache a remote file it is not."""
+    return isinstance(shard.fs, LocalFileSystem)
 
 
 def _read(shard: OpenFile) -> Iterator[Sample]:
@@ -97,7 +103,7 @@ def _read(shard: OpenFile) -> Iterator[Sample]:
     try:
         with shard as stream:
             for fields in group_by_keys(_members(stream, name)):
-                yield _sample(fields, in_place=shard.compression is None and "file" in shard.fs.protocol)
+                yield _sample(fields, in_place=shard.compression is None and _is_local(shard))
                 n_samples += 1
     except InputError:
         raise

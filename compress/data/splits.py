@@ -21,7 +21,8 @@ PAIRS_SHOWN = 1000  # of two sets
 @dataclass(frozen=True, eq=False)
 class Splits:
     """reported: by the name of the set's ledger row. overlaps: for each measuring set, by its digest, how many pictures that
-    something was chosen by are in it too; see _overlaps. training: None without a `train` section."""
+    something was chosen by are in it too (see _overlaps); no 0 where some of data.train was not looked at. training: None
+    without a `train` section."""
 
     tuning: TuningSet
     test: MeasuringSet
@@ -53,6 +54,8 @@ def splits(recipe: Recipe, convention: InputConvention, n_classes: int, *, allow
     if training is not None and recipe.data.to_train_on != recipe.data.tune:
         seen = [("data.train", training.fingerprints), *seen]
     overlaps = _overlaps(seen, test, list(reported.values()), allow=allow_overlap)
+    if training is not None and training.fingerprints is not None and len(training.fingerprints.names) < len(training):
+        overlaps = {digest: n for digest, n in overlaps.items() if n}
     return Splits(tuning, test, reported, overlaps, training)
 
 
@@ -72,7 +75,7 @@ def _overlaps(
 ) -> dict[str, int]:
     """For each measuring set, by its digest, how many pictures are in it too of those that were trained or tuned on (`seen`),
     and for a reported set of those in data.test. Raises InputError, naming every pair."""
-    found: dict[str, int] = {}
+    found: dict[str, set[str]] = {}  # names; data.train and data.tune may have pictures in common
     lines = []
     chosen_by = ("data.test", test.fingerprints)
     for measuring, befores in [(test, seen), *((each, [*seen, chosen_by]) for each in reported)]:
@@ -80,11 +83,11 @@ def _overlaps(
             if before is None or measuring.fingerprints is None or not before.names:
                 continue
             pairs = near_duplicates(before, measuring.fingerprints)
-            found[measuring.digest] = found.get(measuring.digest, 0) + len(pairs)
+            found.setdefault(measuring.digest, set()).update(pair.tuned for pair in pairs)
             if pairs:
                 lines += [f"  {pair}" for pair in pairs[:PAIRS_SHOWN]]
                 lines += [f"  and {len(pairs) - PAIRS_SHOWN} more"] if len(pairs) > PAIRS_SHOWN else []
                 lines.append(f"{len(pairs)} pictures of {field} are in {measuring.name} too, which is measured on")
     if lines and not allow:
         raise InputError("\n".join(["pictures are used twice", *lines, "leave_out takes them out; --allow-overlap goes on"]))
-    return found
+    return {digest: len(names) for digest, names in found.items()}

@@ -74,7 +74,7 @@ class TrainingSet:
             return self.fixed[i], np.ones(3, np.float32)
         image = self.open(i)
         if augment.crop == "resized":
-            crop = random_crop(image, side, augment.min_area, rng)
+            crop = random_crop(image, side, augment.min_area, rng, min_side=1)
         else:
             crop = shifted_crop(image, side, self.resize, rng)
         if augment.mirror and rng.random() < 0.5:
@@ -151,9 +151,6 @@ def keep_decoded(training: TrainingSet, limit_gb: float) -> TrainingSet:
             image = training.open(i)
         except ImageError as error:
             broken[i] = str(error)
-            return
-        if image.size != sizes[i]:
-            broken[i] = f"{training.name(i)}: is {image.width} x {image.height} pixels, was {sizes[i][0]} x {sizes[i][1]}"
             return
         pixels[starts[i] : starts[i + 1]] = np.asarray(image).reshape(-1)
 

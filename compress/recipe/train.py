@@ -23,6 +23,12 @@ class Augment(Section):
         default=0.0, ge=0, lt=1, description="brightness, contrast and saturation are scaled by 1 - jitter to 1 + jitter"
     )
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Augment:
+        if self.crop != "resized" and "min_area" in self.model_fields_set:
+            raise ValueError("min_area is of crop: resized")
+        return self
+
 
 class Distill(Section):
     """A teacher's outputs beside the labels (Hinton et al. 2015, arXiv 1503.02531)."""
