@@ -108,9 +108,7 @@ def images_per_second(training: TrainingSet, settings: Train, side: int, net: to
         def line(self, text: str) -> None: ...
 
     with tempfile.TemporaryDirectory() as folder:
-        setting = Setting(
-            settings, TORCHVISION, 10, side, 0, torch.device("cpu"), Path(folder), "benchmark", stop_after=WARM + TIMED
-        )
+        setting = Setting(settings, TORCHVISION, side, 0, torch.device("cpu"), Path(folder), "benchmark", stop_after=WARM + TIMED)
         with contextlib.suppress(TrainingInterrupted):
             train(net, Loader(training, settings, seed=0), setting, Clock())
     return settings.batch_size * TIMED / (times[-1] - times[WARM - 1])

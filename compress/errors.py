@@ -14,7 +14,7 @@
     ├── RunFolderError             a run folder, or a checkpoint in it, that cannot be written
     ├── TrainingDiverged           a loss or a weight became NaN or infinite, or a net that learns nothing
     └── RankLost                   another process of the same training is gone
-    TrainingInterrupted (CompressError)   exit code 130: stopped by a signal; its checkpoint is written
+    TrainingInterrupted (CompressError)   exit code 130: stopped by a signal or on demand; its checkpoint is written
     TargetMissed (CompressError)   exit code 1: the run is complete, the file is kept, the target was missed
 
 Codes: 0 done; 1 judged and missed; 2 bad input, bad usage, or could not judge; 130 interrupted.

@@ -16,25 +16,28 @@ Every row is measured on what the container's reader gives back for that stage, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from compress import rate_stages
+from compress import checkpoint, rate_stages
 from compress.data.training import training_set
 from compress.errors import InputError, RecipeError
 from compress.ledger import ledger
 from compress.recipe import Recipe
 from compress.run_folder import Arrays, RunFolder, RunResult, Silent, Watcher
 from compress.size_search import smallest_within_drop
+from compress.stage_arrays import dense, sha256
 from compress.stages import Stages
 from compress.subject import subject
+from compress.teacher import teacher_of
 from compress.train import distributed
 from compress.train.distill import OnStep
-from compress.train_stage import TrainOptions, train_net
+from compress.train_stage import Trained, Trainer, TrainOptions, train_net
 
 
 def run(
@@ -52,7 +55,14 @@ def run(
     and measured on; the ledger has their number. Raises CompressError; a missed target raises nothing (see RunResult.missed and
     RunResult.margin_bytes).
     """
-    run_once = partial(_run, runs=runs, device=device, allow_overlap=allow_overlap, watcher=watcher or Silent())
+    process = distributed.from_environment()
+    if not process.is_first:  # the first may be a caller's own script that compresses what it has trained
+        raise InputError(
+            f"rank {process.rank} of {process.world}: a run is of one process; train with torchrun, then run without"
+        )
+    forget = iter([fresh])  # what is trained, once, whatever the number of runs that share it
+    watcher = watcher or Silent()
+    run_once = partial(_run, runs=runs, device=device, allow_overlap=allow_overlap, watcher=watcher, forget=forget)
     if recipe.target is not None and recipe.target.max_top1_drop is not None:
         return smallest_within_drop(recipe, recipe.target.max_top1_drop, run_once, fresh=fresh)
     return run_once(recipe, fresh=fresh)
@@ -60,7 +70,8 @@ def run(
 
 @dataclass(frozen=True)
 class TrainResult:
-    """folder: of the run. row: of the trained net, in the ledger. reused: it was taken as finished."""
+    """folder: of the training run, with its log and checkpoints. row: of the trained net, in the ledger. reused: it was trained
+    before."""
 
     folder: Path
     row: ledger.Row
@@ -84,27 +95,44 @@ def train(
     resume: the folder of a training run to go on in; see TrainOptions for the others. Raises CompressError; TrainingInterrupted
     where a signal or stop_after stopped it.
     """
-    watcher = watcher or Silent()
     if recipe.train is None:
         raise RecipeError("train: the recipe has no `train` section, so there is nothing to train")
+    if fresh and resume is not None:
+        raise InputError("--resume goes on in a folder, --fresh starts over: one of them")
     process = distributed.from_environment()
+    watcher = watcher if watcher is not None and process.is_first else Silent()
     where = pick_device(device, process.local_rank)
     options = TrainOptions(runs, where, process, resume, fresh, stop_after, tensorboard)
+    reporter = StageReporter(watcher, "baseline")
     with distributed.group(process, where):
         if not process.is_first:
             found = subject(recipe)
             training = training_set(recipe.data.to_train_on, found.convention, recipe.classes, found.n_classes)
-            train_net(recipe, options, StageReporter(Silent(), "baseline"), found, training, None)
+            train_net(recipe, options, reporter, found, training, teacher_of(recipe, found), None)
             return None
         watcher.stage_started("inputs")
         stages = Stages(recipe, where, allow_overlap=allow_overlap)
-        folder = RunFolder(runs / f"{recipe.name}-{recipe.digest()[:8]}", recipe, watcher)
-        _baseline(stages, folder, options, watcher)
-        return TrainResult(folder.path, folder.rows[0], bool(folder.reused))
+        assert stages.splits.training is not None
+        inputs = stages.subject, stages.splits.training, stages.train_teacher, stages.splits.test
+        trained = cache(lambda: train_net(recipe, options, reporter, *inputs))  # once, and always: other ranks wait for it
+        path = _folder_of(recipe, runs)
+        is_outdated = fresh or _is_of_other_weights(path, stages, trained)
+        folder = RunFolder(path, recipe, watcher, fresh=is_outdated)
+        _baseline(stages, folder, lambda *_: trained().arrays)
+        return TrainResult(trained().folder, folder.rows[0], trained().reused)
 
 
-def _baseline(stages: Stages, folder: RunFolder, options: TrainOptions, watcher: Watcher) -> Arrays:
-    trainer = partial(train_net, stages.recipe, options, StageReporter(watcher, "baseline"))
+def _is_of_other_weights(path: Path, stages: Stages, trained: Callable[[], Trained]) -> bool:
+    """Whether a run's folder has a baseline that is not the net of the training run: it was trained again since."""
+    saved = checkpoint.load(path / "stages", "baseline", stages.stage_keys()["baseline"])
+    return saved is not None and sha256(dense(saved.arrays)) != sha256(trained().arrays)
+
+
+def _folder_of(recipe: Recipe, runs: Path) -> Path:
+    return runs / f"{recipe.name}-{recipe.digest()[:8]}"
+
+
+def _baseline(stages: Stages, folder: RunFolder, trainer: Trainer) -> Arrays:
     key = stages.stage_keys()["baseline"]
     arrays = folder.stage("baseline", key, lambda: stages.measured("baseline", lambda: stages.import_or_train(trainer)))
     stages.adopt_teacher(arrays)
@@ -126,21 +154,33 @@ class StageReporter:
 
 
 def _run(
-    recipe: Recipe, *, runs: Path, device: str, fresh: bool, allow_overlap: bool, watcher: Watcher, report: bool = True
+    recipe: Recipe,
+    *,
+    runs: Path,
+    device: str,
+    fresh: bool,
+    allow_overlap: bool,
+    watcher: Watcher,
+    forget: Iterator[bool],
+    report: bool = True,
 ) -> RunResult:
-    """report: measure data.report too."""
+    """forget: whether to train anew what is trained; asked where that is looked for. report: measure data.report too."""
     watcher.stage_started("inputs")
     where = pick_device(device)
     stages = Stages(recipe, where, allow_overlap=allow_overlap)
-    folder = RunFolder(runs / f"{recipe.name}-{recipe.digest()[:8]}", recipe, watcher, fresh=fresh)
+    folder = RunFolder(_folder_of(recipe, runs), recipe, watcher, fresh=fresh)
     keys = stages.stage_keys()
 
     def stage(name: str, make: Callable[[OnStep], Arrays]) -> Arrays:
         on_step = StageReporter(watcher, name).step
         return folder.stage(name, keys[name], lambda: stages.measured(name, lambda: make(on_step)))
 
+    def trainer(*inputs: Any) -> Arrays:
+        options = TrainOptions(runs, where, fresh=next(forget, False))
+        return train_net(recipe, options, StageReporter(watcher, "baseline"), *inputs).arrays
+
     costs: Callable[[int], list[tuple[int, float]]] | None = None  # of bytes, in agreement
-    arrays = _baseline(stages, folder, TrainOptions(runs, where, fresh=fresh), watcher)
+    arrays = _baseline(stages, folder, trainer)
     if (prune := recipe.prune) is not None:
         baseline = arrays
         arrays = stage("prune", lambda on_step: stages.prune(prune, baseline, on_step))
@@ -177,4 +217,8 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
         name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     if not available.get(name):
         raise InputError(f"--device {name}: not available here; have {', '.join(k for k, have in available.items() if have)}")
+    if name == "cuda" and local_rank >= (n_gpus := torch.cuda.device_count()):
+        raise InputError(
+            f"--device cuda: LOCAL_RANK is {local_rank}, and this machine has {n_gpus} GPUs: one process each, or --device cpu"
+        )
     return torch.device(name, local_rank) if name == "cuda" and local_rank else torch.device(name)

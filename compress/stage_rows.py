@@ -50,10 +50,13 @@ class StageRows:
         test = self._splits.test
         found = compare(self.reference(test), self.reference(test), test.labels, test.weights)
         if at_chance_level(found, self._subject.n_classes):
+            was_trained = self._splits.training is not None
+            cause = "it was hardly trained" if was_trained else "its preprocessing is probably not what `input` says"
             logging.getLogger(__name__).warning(
-                "the uncompressed net's top-1 is %.1f%% on %s: chance level; its preprocessing is probably not what `input` says",
+                "the uncompressed net's top-1 is %.1f%% on %s: chance level; %s",
                 100 * (found.top1 or 0.0),
                 test.description,
+                cause,
             )
 
     def row(

@@ -18,6 +18,7 @@ from compress.artifact.layout import FORMAT_VERSION
 from compress.artifact.tensors import wanted_convention
 from compress.checkpoint import key_of
 from compress.data.splits import splits
+from compress.errors import InputError
 from compress.layer import Layer, SharedLayer
 from compress.ledger import ledger
 from compress.measure import cost
@@ -32,6 +33,7 @@ from compress.run_folder import Arrays, RunFolder
 from compress.stage_arrays import dense, from_layers, raw_tensor, sha256, shared_layers
 from compress.stage_rows import StageRows
 from compress.subject import subject
+from compress.teacher import teacher_of
 from compress.train.distill import OnStep
 from compress.train_stage import Trainer
 from compress.training_folder import training_key
@@ -62,7 +64,12 @@ class Stages:
         rate_weights = per_layer(quantize.rate_weight if quantize else 0.0, layers, field="quantize.rate_weight")
         self.rate_weights = {layers[k]: v for k, v in rate_weights.items()}
         self.held = {*self.subject.roles.uncompressed, *self.subject.roles.buffers}  # what no tuning moves
+        self.train_teacher = teacher_of(recipe, self.subject)  # of train.distill
         self.splits = splits(recipe, self.subject.convention, self.subject.n_classes, allow_overlap=allow_overlap)
+        if recipe.train is not None and self.splits.training is not None:  # the loader would refuse it in a folder that is made
+            size, n = recipe.train.batch_size, len(self.splits.training)
+            if size > n:
+                raise InputError(f"train.batch_size is {size}, data.train has {n} images; at most those")
         self.rows = StageRows(recipe, device, self.subject, self.splits)
 
     def stage_keys(self) -> dict[str, str]:
@@ -72,7 +79,8 @@ class Stages:
         start = [cost.versions(), r["seed"], str(self.device), data, r["input"]]
         keys = {"baseline": key_of(start, r["model"], r["classes"], self.subject.sha256, self.subject.outputs_sha256)}
         if self.splits.training is not None:
-            keys["baseline"] = key_of(keys["baseline"], training_key(self.recipe, self.subject, self.splits.training))
+            trained = training_key(self.recipe, self.subject, self.splits.training, self.train_teacher)
+            keys["baseline"] = key_of(keys["baseline"], trained)
         keys["prune"] = key_of(keys["baseline"], r["prune"])
         if r["quantize"] is not None:
             clusters = [r["quantize"][name] for name in ("bits", "kmeans", "init", "max_iterations", "rate_weight")]
@@ -125,7 +133,7 @@ class Stages:
         if self.recipe.train is None:
             return from_layers(self.subject.layers)
         assert trainer is not None and self.splits.training is not None
-        return trainer(self.subject, self.splits.training, self.splits.test)
+        return trainer(self.subject, self.splits.training, self.train_teacher, self.splits.test)
 
     def prune(self, section: Prune, baseline: Arrays, on_step: OnStep) -> Arrays:
         tensors, tune = self.tensors(baseline), section.tune or UNTUNED

@@ -88,19 +88,17 @@ def subject(recipe: Recipe) -> Subject:
 
 def _to_be_trained(recipe: Recipe, net: nn.Module, architecture: dict[str, Any], expected: dict[str, tuple[int, ...]]) -> Subject:
     """A net that a `train` section makes the weights of, from scratch or from others (train_stage.first_net)."""
-    sha256, convention = "", _wanted_convention(recipe)
-    if recipe.weights_source not in (None, "scratch"):
-        assert recipe.weights_source is not None
-        weights = pretrained.load(recipe.weights_source, expected, recipe.weights_sha256, any_rows=HEAD)
-        sha256, theirs = weights.sha256, weights.convention
-        if theirs is not None:
-            if theirs.first_layer is not None:
-                raise RecipeError(
-                    f"weights: {recipe.weights_source} takes Caffe images, and training would not; train from others"
-                )
-            differs = {n for n in ("channels", "scale", "mean", "std") if getattr(theirs, n) != getattr(convention, n)}
-            if differs:
-                raise RecipeError(f"input.{min(differs)}: {recipe.weights_source} takes {getattr(theirs, min(differs))}")
+    sha256, convention, source = "", _wanted_convention(recipe), recipe.weights_source
+    assert source is not None  # the recipe says so
+    if source.startswith("net:"):
+        raise RecipeError(f"weights: {source} takes Caffe images, and training would not; train from others")
+    if source != "scratch":
+        weights = pretrained.load(source, expected, recipe.weights_sha256, any_rows=HEAD)
+        sha256 = weights.sha256
+        for field in ("channels", "scale", "mean", "std") if weights.convention is not None else ():
+            wanted, given = getattr(weights.convention, field), getattr(convention, field)
+            if wanted != given:
+                raise RecipeError(f"input.{field}: must be {wanted} for weights: {source}, got {given}")
     n_classes = _check_input(net, recipe, convention)
     assert recipe.train is not None and isinstance(recipe.model, SqueezeNetSpec)
     smallest = recipe.model.smallest_side
@@ -163,10 +161,15 @@ def _wanted_convention(recipe: Recipe) -> InputConvention:
     return digits.CONVENTION if recipe.data.is_digits() else TORCHVISION
 
 
+def image_side(recipe: Recipe, convention: InputConvention) -> int:
+    """Of the images that are trained and tuned on, pixels: digits are never cropped."""
+    return convention.size if recipe.data.is_digits() else recipe.crop
+
+
 def _check_input(net: nn.Module, recipe: Recipe, convention: InputConvention) -> int:
     """Number of classes. Raises RecipeError for a net that does not take the images, or does not give one vector an image."""
     spec, n_channels = recipe.model, len(convention.channels)
-    crop = convention.size if recipe.data.is_digits() else recipe.crop
+    crop = image_side(recipe, convention)
     if isinstance(spec, SqueezeNetSpec):
         if spec.in_channels != n_channels:
             raise RecipeError(f"model.in_channels is {spec.in_channels}, the images have {n_channels} ({convention.channels})")

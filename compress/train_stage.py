@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,40 +22,27 @@ from compress.data.classes import N_IMAGENET, imagenet_wnids
 from compress.data.loader import Loader
 from compress.data.sets import MeasuringSet
 from compress.data.training import TrainingSet
-from compress.errors import RecipeError, RunFolderError
-from compress.export.load import load
+from compress.errors import InputError, RecipeError, RunFolderError
 from compress.measure.fidelity import logits, right_in_top
 from compress.models import pretrained
-from compress.models.factory import build_from, import_factory
 from compress.models.memory import keep_freed_memory
 from compress.models.normalised import add_batchnorm, folded
 from compress.models.squeezenet import SqueezeNet
 from compress.prune.dsd import DenseSparseDense
 from compress.recipe import Recipe, SqueezeNetSpec
-from compress.subject import HEAD, Subject, n_outputs
+from compress.subject import HEAD, Subject, image_side
+from compress.teacher import Teacher
 from compress.train.distributed import ALONE, Process
 from compress.train.loop import n_steps_of, train
 from compress.train.setting import Reporter, Setting, Tested
 from compress.training_folder import open_training_folder, training_facts
 
 Arrays = dict[str, npt.NDArray[Any]]
-FACTS, FOLDER, FINISHED = "training.json", "train", "finished"  # in the run's folder; FINISHED: a checkpoint in FOLDER
-OPERATIONAL = {
-    "workers",
-    "cache_gb",
-    "checkpoint_every",
-    "keep",
-    "evaluate_every",
-    "max_skipped",
-    "compile",
-}  # see training_facts
+FOLDER, FINISHED = "train", "finished"  # in the run's folder; FINISHED: a checkpoint in FOLDER
 PREDICTIONS = "predictions.json"
 
-
-class Trainer(Protocol):
-    """What trains the net of a recipe: the state dict, from its images. test: data.test, on the first rank."""
-
-    def __call__(self, subject: Subject, training: TrainingSet, test: MeasuringSet | None) -> Arrays: ...
+# What trains the net of a recipe: the state dict, from its images. The last: data.test, on the first rank.
+Trainer = Callable[[Subject, TrainingSet, Teacher | None, MeasuringSet | None], Arrays]
 
 
 @dataclass(frozen=True)
@@ -72,59 +59,83 @@ class TrainOptions:
     tensorboard: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """arrays: the state dict of the trained net, BatchNorms folded; on the first rank. folder: of the training run. reused: it
+    was finished before."""
+
+    arrays: Arrays
+    folder: Path
+    reused: bool
+
+
 def train_net(
-    recipe: Recipe, options: TrainOptions, reporter: Reporter, subject: Subject, training: TrainingSet, test: MeasuringSet | None
-) -> Arrays:
-    """The state dict of the trained net, BatchNorms folded: trained now, or taken from the run's folder where that is finished.
+    recipe: Recipe,
+    options: TrainOptions,
+    reporter: Reporter,
+    subject: Subject,
+    training: TrainingSet,
+    teacher: Teacher | None,
+    test: MeasuringSet | None,
+) -> Trained:
+    """Train a recipe's net, or take it from the run's folder where that is finished.
 
     The folder is of what is trained, not of what is done with it after: recipes that differ in that share it.
     Raises CompressError.
     """
     settings, process, device = recipe.train, options.process, options.device
-    assert settings is not None and isinstance(recipe.model, SqueezeNetSpec)
-    facts = training_facts(recipe, subject, training)
+    assert settings is not None
+    facts = training_facts(recipe, subject, training, teacher)
     key = key_of(facts)
     folder = options.resume or options.runs / f"{recipe.name}-train-{key[:8]}"
+    finished = None
     if process.is_first:
         open_training_folder(folder, facts, fresh=options.fresh, must_exist=options.resume is not None)
         finished = checkpoint.load(folder / FOLDER, FINISHED, key)
-    else:
-        finished = None
-    if process.from_first(finished is not None):
+    key_of_first, is_finished = process.from_first((key, finished is not None))
+    if key_of_first != key:
+        raise InputError(
+            f"rank {process.rank}: trains something else than rank 0: all need the same recipe, images, weights and teacher"
+        )
+    if is_finished:
         reporter.line(f"{folder}: trained already")
-        return finished.arrays if finished is not None else {}
+        return Trained(finished.arrays if finished is not None else {}, folder, reused=True)
     if device.type == "cpu":
         keep_freed_memory()
     net = first_net(recipe).to(device)
-    loader = Loader(
-        training, settings, seed=recipe.seed, rank=process.rank, world=process.world, pin_memory=device.type == "cuda"
-    )
+    pin_memory = device.type == "cuda"
+    loader = Loader(training, settings, seed=recipe.seed, rank=process.rank, world=process.world, pin_memory=pin_memory)
     masks = DenseSparseDense(settings.dsd, n_steps_of(settings, loader.n_steps)) if settings.dsd is not None else None
     setting = Setting(
         train=settings,
         convention=subject.convention,
-        n_classes=subject.n_classes,
-        crop=recipe.crop,
+        crop=image_side(recipe, subject.convention),
         seed=recipe.seed,
         device=device,
         folder=folder / FOLDER,
         key=key,
         test=_tester(test, subject.convention) if test is not None and test.labels is not None else None,
-        teacher=_teacher(recipe, subject, device),
+        teacher=teacher.net.to(device) if teacher is not None else None,
         after_step=masks.apply if masks is not None else lambda net, step: None,
         process=process,
         tensorboard=options.tensorboard,
         stop_after=options.stop_after,
     )
     reporter.line(f"training in {folder}")
-    net.load_state_dict(train(net, loader, setting, reporter))
+    try:
+        net.load_state_dict(train(net, loader, setting, reporter))
+    except torch.cuda.OutOfMemoryError as error:
+        n_images = min(settings.micro_batch or settings.batch_size, -(-settings.batch_size // process.world))
+        raise RecipeError(
+            f"train.micro_batch: {n_images} images in a forward pass take more memory than {device} has; give a lower one"
+        ) from error
     state = folded(net) if settings.batchnorm else net.state_dict()
     arrays = {name: np.ascontiguousarray(tensor.cpu().numpy()) for name, tensor in state.items()}
     if process.is_first:
         if test is not None and test.labels is not None:
             _write_predictions(folder / FOLDER / PREDICTIONS, net.eval(), test, recipe, subject)
         checkpoint.save(folder / FOLDER, FINISHED, key, Checkpoint(arrays, {}))
-    return arrays
+    return Trained(arrays, folder, reused=False)
 
 
 def first_net(recipe: Recipe) -> SqueezeNet:
@@ -165,38 +176,17 @@ def _rows_of(recipe: Recipe, n_rows: int) -> list[int] | None:
     return [places[name] for name in recipe.classes] if set(recipe.classes) <= places.keys() else None
 
 
-def _teacher(recipe: Recipe, subject: Subject, device: torch.device) -> nn.Module | None:
-    """The net of train.distill, in eval mode. Raises RecipeError for one of other classes, or that takes other images."""
-    assert recipe.train is not None
-    if recipe.train.distill is None:
-        return None
-    name, field = recipe.train.distill.teacher, "train.distill.teacher"
-    if name.endswith(".sqz"):
-        net = load(name)
-        _check_same_input(getattr(net, "preprocess").convention, subject.convention, f"{field}: {name}")  # noqa: B009
-    else:
-        net = build_from(import_factory(name), name)
-    n_classes = n_outputs(net, len(subject.convention.channels), recipe.crop, owner=f"{field}: {name}", field="data.crop")
-    if n_classes != subject.n_classes:
-        raise RecipeError(f"{field}: {name} has {n_classes} classes, the net has {subject.n_classes}")
-    return net.to(device).eval().requires_grad_(False)
-
-
-def _check_same_input(theirs: InputConvention, ours: InputConvention, where: str) -> None:
-    facts = [(each.channels, each.scale, each.mean, each.std) for each in (theirs, ours)]
-    if facts[0] != facts[1]:
-        raise RecipeError(f"{where}: takes (channels, scale, mean, std) {facts[0]}, the net of the recipe {facts[1]}")
-
-
 def _tester(test: MeasuringSet, convention: InputConvention) -> Callable[[nn.Module], Tested]:
     labels = test.labels
     assert labels is not None
+    weights = torch.ones(len(labels)) if test.weights is None else test.weights
+    shares = weights.double() / weights.double().sum()
 
     def measure(net: nn.Module) -> Tested:
         outputs = logits(net, test.pixels, convention)
-        loss = float(F.cross_entropy(outputs, labels))
-        top1, top5 = (float(right_in_top(outputs, labels, k).double().mean()) for k in (1, 5))
-        return Tested(loss, top1, top5)
+        loss_of_each = F.cross_entropy(outputs, labels, reduction="none")
+        values = loss_of_each, right_in_top(outputs, labels, 1), right_in_top(outputs, labels, 5)
+        return Tested(*(float((value.double() * shares).sum()) for value in values))
 
     return measure
 

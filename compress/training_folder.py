@@ -14,21 +14,23 @@ from compress.data.training import TrainingSet
 from compress.errors import RunFolderError
 from compress.recipe import Recipe
 from compress.subject import Subject
+from compress.teacher import Teacher
 
 FACTS = "training.json"
+MAX_SHOWN = 120  # characters of a value in a message: a list of classes may have a thousand names
 # Fields of `train` that change nothing but how the run is done: a run goes on with others.
 OPERATIONAL = {"workers", "cache_gb", "checkpoint_every", "keep", "evaluate_every", "max_skipped", "compile"}
 
 
-def training_key(recipe: Recipe, subject: Subject, training: TrainingSet) -> str:
-    return key_of(training_facts(recipe, subject, training))
+def training_key(recipe: Recipe, subject: Subject, training: TrainingSet, teacher: Teacher | None) -> str:
+    return key_of(training_facts(recipe, subject, training, teacher))
 
 
-def training_facts(recipe: Recipe, subject: Subject, training: TrainingSet) -> dict[str, Any]:
+def training_facts(recipe: Recipe, subject: Subject, training: TrainingSet, teacher: Teacher | None) -> dict[str, Any]:
     """All that the trained weights depend on, but for versions and device: a run goes on after an update, on another machine."""
     fields = recipe.model_dump(mode="json")
     train = {name: value for name, value in fields["train"].items() if name not in OPERATIONAL}
-    return {
+    facts = {
         "seed": recipe.seed,
         "model": fields["model"],
         "classes": fields["classes"],
@@ -38,28 +40,38 @@ def training_facts(recipe: Recipe, subject: Subject, training: TrainingSet) -> d
         "train": train,
         "images": {"description": training.description, "sha256": training.digest},
     }
+    return facts | ({"teacher": {"sha256": teacher.sha256}} if teacher is not None else {})
 
 
-def open_training_folder(folder: Path, facts: dict[str, Any], *, fresh: bool, must_exist: bool) -> None:
-    """Make it, or see that what it holds is this training. Raises RunFolderError, with every difference, where it is another."""
+def open_training_folder(folder: Path, facts: dict[str, Any], *, fresh: bool = False, must_exist: bool = False) -> None:
+    """Make it, or see that what it holds is this training. fresh: forget what it holds.
+
+    Raises RunFolderError, with every difference, where it is another training.
+    """
     path = folder / FACTS
+    assert not (fresh and must_exist)  # what the user names is never deleted
     try:
         if fresh and folder.exists():
             shutil.rmtree(folder)
         if must_exist and not path.exists():
             raise RunFolderError(f"{folder}: no training run is there: {FACTS} is missing")
-        if path.exists():
-            differences = list(_differences(json.loads(path.read_bytes()), facts))
-            if differences:
-                lines = "\n".join(f"  {line}" for line in differences)
-                raise RunFolderError(f"{folder}: was trained with other settings; was, is now:\n{lines}\n--fresh drops it")
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(facts, indent=1).encode())
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(facts, indent=1).encode())
+        before = json.loads(path.read_bytes())
+        if not isinstance(before, dict):
+            raise ValueError("no object")
     except ValueError as error:
-        raise RunFolderError(f"{path}: is damaged: {error}; --fresh starts over") from error
+        raise RunFolderError(
+            f"{path}: is damaged: {error}; without it the run cannot go on: --fresh, or remove {folder}"
+        ) from error
     except OSError as error:
         raise RunFolderError(f"{folder}: cannot be used: {error.strerror or error}") from error
+    if differences := list(_differences(before, facts)):
+        lines = "\n".join(f"  {line}" for line in differences)
+        rest = "without --resume this recipe has a folder of its own" if must_exist else "--fresh drops it"
+        raise RunFolderError(f"{folder}: trains with other settings; there, in the recipe:\n{lines}\n{rest}")
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
@@ -67,4 +79,9 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
         for key in sorted({*before, *now}):
             yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
     elif before != now:
-        yield f"{name}: {json.dumps(before)}, {json.dumps(now)}"
+        yield f"{name}: {_shown(before)}, {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -33,6 +33,7 @@ ROOMS = (
     "subject",
     "export",
     "evaluate",
+    "teacher",
     "training_folder",
     "train_stage",
     "stage_rows",

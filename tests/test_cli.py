@@ -44,6 +44,13 @@ def refused(*arguments):
     return call(*arguments, code=2).stderr
 
 
+def folder_of_run(runs):
+    """The only one; the training that it started with has one too."""
+    [training] = runs.glob("digits-train-*")
+    [folder] = set(runs.iterdir()) - {training}
+    return folder
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     return tiny_net.write(tmp_path_factory.mktemp("file") / "net.sqz")
@@ -54,8 +61,7 @@ def run(tmp_path_factory):
     """(result, folder of the run) of a digits run, shortened."""
     runs = tmp_path_factory.mktemp("cli") / "runs"
     result = call("run", "digits", *SHORT, "--runs", runs)
-    [folder] = runs.iterdir()
-    return result, folder
+    return result, folder_of_run(runs)
 
 
 @pytest.fixture
@@ -130,6 +136,8 @@ def test_version():
         (["predict", "x.sqz"], "Missing argument 'IMAGE...'"),
         (["predict", "x.sqz", "a.png", "--top", "0"], "'--top': 0 is not in the range"),
         (["run"], "Missing argument 'RECIPE'"),
+        (["train"], "Missing argument 'RECIPE'"),
+        (["train", "digits", "--stop-after", "0"], "'--stop-after': 0 is not in the range x>=1"),
         (["run", "digits", "--device", "tpu"], "'tpu' is not one of 'auto', 'cpu', 'cuda', 'mps'"),
         (["inspect", "x.sqz", "--jsn"], "No such option"),
     ],
@@ -277,6 +285,7 @@ def test_ledger_add(run, tmp_path, in_the_way):
     ("where", "command"),
     [
         ("compress.run", ["run", "digits"]),
+        ("compress.pipeline.train", ["train", "digits"]),
         ("compress.artifact.inspect.inspect", ["inspect", "x.sqz"]),
         ("compress.artifact.reader.read", ["check", "x.sqz"]),
         ("compress.artifact.compare.compare", ["compare", "x.sqz", "y.sqz"]),
@@ -294,6 +303,21 @@ def test_an_interrupt_is_exit_code_130(monkeypatch, where, command):
 
     monkeypatch.setattr(where, interrupted)
     assert call(*command, code=130).stderr.endswith("interrupted; finished stages are kept\n")
+
+
+def test_after_an_interrupt_another_one_is_not_heard():
+    """While Python ends: it would print a traceback of whatever it ends with."""
+    code = """
+    import atexit, signal
+    from unittest import mock
+    import compress.artifact.reader
+    from compress.cli import main
+    atexit.register(lambda: print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN))
+    with mock.patch("compress.artifact.reader.read", side_effect=KeyboardInterrupt):
+        main(["check", "x.sqz"])
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "True\n", "interrupted; finished stages are kept\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
@@ -319,7 +343,7 @@ def test_ctrl_c_in_a_stage_keeps_the_stages_before(tmp_path):
             process.kill()
     assert process.returncode == 130 and out == ""
     assert err.endswith("interrupted; finished stages are kept\n") and "Traceback" not in err
-    [folder] = tmp_path.iterdir()
+    folder = folder_of_run(tmp_path)
     assert [row.stage for row in ledger.read(folder / "ledger.csv")] == ["baseline"]
     assert sorted(path.name for path in (folder / "stages").iterdir()) == ["baseline.json", "baseline.safetensors"]
 
@@ -374,6 +398,7 @@ def test_light_commands_work_without_the_train_packages(file, run, tmp_path):
     ]
     heavy = [
         ["run", "digits", "--runs", tmp_path / "runs"],
+        ["train", "digits", "--runs", tmp_path / "runs"],
         ["predict", file, tmp_path / "x.png"],
         ["decode", file, "-o", tmp_path / "x.pt"],
     ]

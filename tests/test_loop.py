@@ -588,3 +588,11 @@ def test_another_rank_writes_nothing_and_stops_when_the_first_is_asked(tmp_path)
     with pytest.raises(TrainingInterrupted, match=r"^stopped after step 3 "):
         run(tmp_path, settings, process=Second(), test=Measure())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_already_where_it_should_stop_does_no_step(tmp_path):
+    settings = Train(**SHORT)
+    for _ in range(2):
+        with pytest.raises(TrainingInterrupted, match=r"^stopped after step 5 of 12"):
+            run(tmp_path, settings, net=new_net(), stop_after=5)
+    assert [line["step"] for line in log_lines(tmp_path)] == [1, 2, 3, 4, 5]

@@ -27,11 +27,14 @@ REUSABLE = STAGES[:-1]  # the file is always written again
 
 class Heard(Silent):
     def __init__(self):
-        self.stages, self.steps = [], {}
+        self.stages, self.steps, self.lines = [], {}, []
 
-    def step(self, stage, step, steps, loss):
-        assert 1 <= step <= steps and np.isfinite(loss)
+    def step(self, stage, step, steps, loss, note=""):
+        assert 1 <= step <= steps and np.isfinite(loss) and bool(note) == (stage == "baseline")
         self.steps[stage] = (step, steps)
+
+    def line(self, text):
+        self.lines.append(text)
 
     def stage_finished(self, row, *, reused):
         self.stages.append((row.stage, reused))
@@ -47,7 +50,7 @@ class InterruptedIn(Silent):
         if self.at == (stage, None):
             raise KeyboardInterrupt
 
-    def step(self, stage, step, steps, loss):
+    def step(self, stage, step, steps, loss, note=""):
         if self.at == (stage, step):
             raise KeyboardInterrupt
 
@@ -73,6 +76,14 @@ def saved(result, stage):
     return safetensors.numpy.load_file(result.folder / "stages" / f"{stage}.safetensors")
 
 
+def folders_of(runs):
+    """(the run's, that of the training it started with)."""
+    trained = list(runs.glob("digits-train-*"))
+    [folder] = set(runs.iterdir()) - set(trained)
+    [training] = trained
+    return folder, training
+
+
 def facts_of(rows):
     """What is the same in two runs of one recipe."""
     return [replace(row, seconds=0, peak_memory_bytes=0) for row in rows]
@@ -94,7 +105,7 @@ def test_the_shipped_recipe_meets_its_target_and_still_reads_digits(shipped):
 
 def test_steps_are_heard_to_the_last_one(shipped):
     recipe, (_, heard) = load_recipe("digits"), shipped
-    per_epoch = -(-len(digits.training_images()[0]) // recipe.train.batch_size)
+    per_epoch = -(-len(digits.training_pixels()[0]) // recipe.train.batch_size)
     assert heard.steps == {
         "baseline": (recipe.train.epochs * per_epoch,) * 2,
         "prune": (recipe.prune.tune.steps,) * 2,
@@ -117,7 +128,9 @@ def test_every_row_of_the_ledger_adds_up(shipped):
         assert 0 <= row.top1 <= row.top5 <= 1 and 0 <= row.agreement <= 1 and row.mean_kl >= 0 and row.n == 360
         assert row.device == "cpu" and row.seconds > 0 and row.peak_memory_bytes > 1e7
         assert "torch " in row.versions and "numba " in row.versions and "python " in row.versions
-        assert row.test_set == "360 digits, held out, with labels" and row.tuned_on == "1437 digits, training part"
+        assert row.test_set == "360 digits, held out, with labels"
+        labelled, tuned = "1437 digits, training part, with labels", "; 1437 digits, training part"
+        assert row.tuned_on == labelled + (tuned if row.stage != "baseline" else "")
     assert len({(row.teacher_sha256, row.test_set_sha256) for row in result.rows}) == 1
     baseline, prune, share, tune, encode = result.rows
     assert baseline.agreement == 1 and baseline.mean_kl == pytest.approx(0, abs=1e-6)
@@ -206,8 +219,10 @@ def test_a_second_run_takes_every_stage_as_finished(short):
 def test_fresh_starts_over(short):
     before, heard = short.artifact.read_bytes(), Heard()
     (short.folder / "stages" / "old.json").touch()
+    _, training = folders_of(short.folder.parent)
+    (training / "old.json").touch()
     again = run_short(short.folder.parent, fresh=True, watcher=heard)
-    assert again.reused == () and heard.steps["baseline"][0] > 1
+    assert again.reused == () and heard.steps["baseline"][0] > 1 and not (training / "old.json").exists()
     assert again.artifact.read_bytes() == before and not (short.folder / "stages" / "old.json").exists()
 
 
@@ -226,7 +241,8 @@ def test_another_recipe_has_another_folder(short):
 def test_an_interrupted_run_goes_on_to_the_same_bytes(short, tmp_path, stage, step, finished):
     with pytest.raises(KeyboardInterrupt):
         run_short(tmp_path, watcher=InterruptedIn(stage, step))
-    [folder] = tmp_path.iterdir()
+    folder, training = folders_of(tmp_path)
+    assert (training / "train" / "finished.json").exists() == (stage != "baseline")
     kept = {path.stem for path in folder.glob("stages/*.json")}
     assert kept == set(STAGES[:finished]) and not list(folder.glob("*.sqz"))
     if finished:

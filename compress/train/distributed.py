@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -14,6 +16,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from compress.errors import InputError, RankLost
+
+BACKENDS = {"cpu": "gloo", "cuda": "nccl"}  # by the type of the device
+VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # beside WORLD_SIZE
+GATHER = timedelta(minutes=5)  # for all processes to start; a process that never does would else be waited for
+PATIENCE = timedelta(hours=1)  # of one for the others, which may be reading pictures or measuring; a dead one is seen at once
 
 
 @dataclass(frozen=True)
@@ -54,31 +61,51 @@ ALONE = Process()
 
 
 def from_environment() -> Process:
-    """As torchrun tells it. Raises InputError for variables that are no numbers."""
-    try:
-        rank, world, local = (int(os.environ.get(name, default)) for name, default in VARIABLES.items())
-    except ValueError as error:
-        raise InputError(f"{', '.join(VARIABLES)} must be whole numbers, as torchrun sets them: {error}") from error
-    return Process(rank, world, local)
+    """As torchrun tells it; without WORLD_SIZE, or where that is 1, one process alone. Raises InputError for variables that are
+    missing, no numbers, or contradict each other."""
+    world = _number("WORLD_SIZE", os.environ.get("WORLD_SIZE") or "1", least=1)
+    if world == 1:
+        return ALONE
+    missing = [name for name in VARIABLES if not os.environ.get(name)]
+    if missing:
+        raise InputError(
+            f"WORLD_SIZE is {world}, and {', '.join(missing)} not set: start the processes with torchrun, or unset WORLD_SIZE"
+        )
+    rank, local_rank, port = (_number(name, os.environ[name]) for name in ("RANK", "LOCAL_RANK", "MASTER_PORT"))
+    if not 0 <= rank < world:
+        raise InputError(f"RANK must be from 0 to WORLD_SIZE - 1, which is {world - 1}, got {rank}")
+    if not 0 <= local_rank <= rank:
+        raise InputError(f"LOCAL_RANK must be from 0 to RANK, which is {rank}, got {local_rank}")
+    if not 0 < port < 1 << 16:
+        raise InputError(f"MASTER_PORT must be from 1 to 65535, got {port}")
+    return Process(rank, world, local_rank)
 
 
-VARIABLES = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+def _number(name: str, text: str, *, least: int = 0) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) < least:
+        raise InputError(
+            f"the environment variable {name} must be a whole number from {least}, as torchrun sets it, got {text!r}"
+        )
+    return int(text)
 
 
 @contextmanager
 def group(process: Process, device: torch.device) -> Iterator[None]:
-    """The processes as a group, for as long as the body runs. Raises RankLost where another of them is gone."""
+    """The processes as a group, for as long as the body runs. Raises RankLost where another of them is gone or never comes,
+    InputError for a device on which several cannot train together."""
     if process.world == 1:
         yield
         return
+    if device.type not in BACKENDS:
+        raise InputError(f"--device {device.type}: several processes train on {' or '.join(BACKENDS)}")
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", rank=process.rank, world_size=process.world)
+        _gather(process, device)
         yield
     except RuntimeError as error:
         if _is_of_a_peer(error):
             raise RankLost(
-                f"rank {process.rank} of {process.world}: another process of this run is gone, so this one ends; the last "
-                f"checkpoint is kept, and the same command goes on from it ({str(error).splitlines()[0][:200]})"
+                f"rank {process.rank} of {process.world}: another process of this run is gone, so this one ends; the same "
+                f"command goes on from the last checkpoint ({_reason(error)})"
             ) from error
         raise
     finally:
@@ -86,6 +113,27 @@ def group(process: Process, device: torch.device) -> Iterator[None]:
             dist.destroy_process_group()
 
 
+def _gather(process: Process, device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # or what is sent as an object goes through the first GPU, for every process
+    try:
+        store, _, _ = next(dist.rendezvous("env://", process.rank, process.world, timeout=GATHER))
+        store.set_timeout(PATIENCE)
+        dist.init_process_group(BACKENDS[device.type], store=store, rank=process.rank, world_size=process.world, timeout=PATIENCE)
+    except RuntimeError as error:
+        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise RankLost(
+            f"rank {process.rank} of {process.world}: the processes did not come together at {place} (MASTER_ADDR, MASTER_PORT): "
+            f"one never started, or another program has the port ({_reason(error)})"
+        ) from error
+
+
 def _is_of_a_peer(error: RuntimeError) -> bool:
     words = ("gloo", "connection closed", "connection reset", "nccl", "peer", "socket timeout")
     return isinstance(error, dist.DistError) or any(word in str(error).lower() for word in words)
+
+
+def _reason(error: RuntimeError) -> str:
+    """The first sentence of an error, without the place in torch's own source."""
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return re.sub(r"^\[\S+:\d+\] ", "", line).partition(". ")[0][:200]

@@ -52,6 +52,8 @@ def train(net: nn.Module, loader: Loader, setting: Setting, reporter: Reporter) 
         state.restore(saved)
         setting.after_step(net, state.step)  # changes nothing, but masks are read off the weights while these are at rest
         reporter.line(f"goes on after step {state.step} of {n_steps}")
+    if setting.stop_after is not None and setting.stop_after <= state.step < n_steps:
+        raise _stopped(state, setting, n_steps)
     forward = process.parallel(_compiled(net, settings), setting.device)
     stuck = StuckAtChance(n_steps, settings.warmup)
     clock = _Clock(state.seconds)
@@ -105,12 +107,16 @@ def train(net: nn.Module, loader: Loader, setting: Setting, reporter: Reporter) 
                 if process.is_first:
                     checkpoints.save(state)
             if stops:
-                raise TrainingInterrupted(
-                    f"stopped after step {state.step} of {n_steps}; {setting.folder} has the checkpoint, and the same "
-                    "command goes on from it"
-                )
+                raise _stopped(state, setting, n_steps)
     net.eval()
     return state.result()
+
+
+def _stopped(state: State, setting: Setting, n_steps: int) -> TrainingInterrupted:
+    """What a signal or stop_after ends a run with."""
+    return TrainingInterrupted(
+        f"stopped after step {state.step} of {n_steps}; {setting.folder} has the checkpoint, and the same command goes on from it"
+    )
 
 
 def _laid_out(net: nn.Module, setting: Setting) -> torch.memory_format:

@@ -40,7 +40,6 @@ class Setting:
 
     train: Train
     convention: InputConvention
-    n_classes: int
     crop: int
     seed: int
     device: torch.device
