@@ -15,6 +15,7 @@
     ├── TrainingDiverged           a loss or a weight became NaN or infinite, or a net that learns nothing
     └── RankLost                   another process of the same training is gone
     TrainingInterrupted (CompressError)   exit code 130: stopped by a signal or on demand; its checkpoint is written
+    ProblemsFound (CompressError)  exit code 1: a set of pictures was looked through, and something is wrong with it
     TargetMissed (CompressError)   exit code 1: the run is complete, the file is kept, the target was missed
 
 Codes: 0 done; 1 judged and missed; 2 bad input, bad usage, or could not judge; 130 interrupted.
@@ -84,4 +85,8 @@ class TrainingInterrupted(CompressError):
 
 
 class TargetMissed(CompressError):
+    exit_code = 1
+
+
+class ProblemsFound(CompressError):
     exit_code = 1

@@ -27,18 +27,20 @@ def training_key(recipe: Recipe, subject: Subject, training: TrainingSet, teache
 
 
 def training_facts(recipe: Recipe, subject: Subject, training: TrainingSet, teacher: Teacher | None) -> dict[str, Any]:
-    """All that the trained weights depend on, but for versions and device: a run goes on after an update, on another machine."""
-    fields = recipe.model_dump(mode="json")
+    """All that the trained weights depend on, but for versions and device: a run goes on after an update, on another machine.
+
+    Of fields what differs from the defaults, so that one which a later version adds changes no training."""
+    fields = recipe.model_dump(mode="json", exclude_defaults=True)
     train = {name: value for name, value in fields["train"].items() if name not in OPERATIONAL}
     facts = {
         "seed": recipe.seed,
-        "model": fields["model"],
-        "classes": fields["classes"],
+        "model": fields.get("model"),
+        "classes": fields.get("classes"),
         "weights": {"source": recipe.weights_source, "sha256": subject.sha256},
-        "input": fields["input"],
+        "input": fields.get("input"),
         "crop": recipe.crop,
         "train": train,
-        "images": {"description": training.description, "sha256": training.digest},
+        "images": {"sha256": training.digest},
     }
     return facts | ({"teacher": {"sha256": teacher.sha256}} if teacher is not None else {})
 
@@ -83,5 +85,5 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value)
+    text = json.dumps(value) if value is not None else "the default"  # what is left out of the facts
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

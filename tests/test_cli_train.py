@@ -84,7 +84,7 @@ def test_resume_is_refused_with_every_difference(tiny, tmp_path):
     message = refused("train", tiny, "--resume", folder, "--set", "train.learning_rate=0.25", "--set", "model.dropout=0.5")
     assert message.splitlines()[1:] == [
         f"error: {folder}: trains with other settings; there, in the recipe:",
-        "  model.dropout: 0.0, 0.5",
+        "  model.dropout: 0.0, the default",
         "  train.learning_rate: 0.1, 0.25",
         "without --resume this recipe has a folder of its own",
     ]

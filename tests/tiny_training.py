@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from processes import TINY
 from torch import Tensor, nn
 
 from compress.convention import InputConvention
@@ -39,21 +40,7 @@ class Told:
 
 
 def spec(**changes: Any) -> SqueezeNetSpec:
-    fields: dict[str, Any] = {
-        "classes": 10,
-        "in_channels": 1,
-        "dropout": 0.0,
-        "base_e": 8,
-        "incr_e": 8,
-        "freq": 1,
-        "squeeze_ratio": 0.5,
-        "n_fires": 2,
-        "conv1_channels": 8,
-        "conv1_stride": 1,
-        "conv10_relu": False,
-        "pool_after": (1,),
-    }
-    return SqueezeNetSpec(**fields | changes)
+    return SqueezeNetSpec(**TINY["model"] | changes)
 
 
 def new_net(*, batchnorm: bool = False, seed: int = 0, **changes: Any) -> SqueezeNet:

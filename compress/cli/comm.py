@@ -11,7 +11,7 @@ from compress.cli import options
 
 @click.command()
 @click.argument("recipe", required=False)
-@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Change a field of the recipe, as for run.")
+@options.overrides
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=512, show_default=True, help="Images of a step, on all workers together."
 )

@@ -7,7 +7,7 @@ import json
 import click
 
 from compress.cli import options
-from compress.errors import TargetMissed
+from compress.errors import ProblemsFound
 
 
 @click.group()
@@ -42,4 +42,4 @@ def data_check(source: str, test: str | None, size: int, resize: int | None, as_
     else:
         display.data_check(found)
     if found.problems:
-        raise TargetMissed(f"{source}: {len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}")
+        raise ProblemsFound(f"{source}: {len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}")

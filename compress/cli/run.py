@@ -13,21 +13,9 @@ from compress.errors import InputError, TargetMissed
 
 @click.command()
 @click.argument("recipe")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="Change a field of the recipe, for instance --set quantize.bits=6. Repeatable.",
-)
+@options.overrides
 @options.device
-@click.option(
-    "--runs",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Where the run's folder is made.",
-)
+@options.runs
 @click.option("--fresh", is_flag=True, help="Start over: forget the stages that are finished.")
 @click.option(
     "--allow-overlap", is_flag=True, help="Go on where pictures are both tuned and measured on; the ledger tells how many."
@@ -80,7 +68,7 @@ def run(
 
 @click.command()
 @click.argument("recipe")
-@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Change a field of the recipe, as for run.")
+@options.overrides
 @options.device
 @options.as_json
 def plan(recipe: str, overrides: tuple[str, ...], device: str, as_json: bool) -> None:

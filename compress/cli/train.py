@@ -13,15 +13,9 @@ from compress.cli import options
 
 @click.command()
 @click.argument("recipe")
-@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Change a field of the recipe, as for run.")
+@options.overrides
 @options.device
-@click.option(
-    "--runs",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Where the run's folder is made.",
-)
+@options.runs
 @click.option(
     "--resume",
     type=click.Path(file_okay=False, path_type=Path),

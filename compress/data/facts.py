@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
 from compress.data.overlap import SIDE, Fingerprints, thumbnail
-from compress.data.pictures import IMAGE_SUFFIXES, Encoded, list_shards
+from compress.data.pictures import Encoded, list_folder, list_shards, visible
 from compress.data.preprocess import LONGEST_ASPECT, centre_crop, open_bytes
 from compress.errors import ImageError, InputError
 from compress.paths import expand
@@ -174,49 +174,14 @@ def _listed(source: str, field: str) -> tuple[list[Encoded], list[Label], int]:
     place = expand(where, field=field)
     try:
         if kind == "folder":
-            return _list_folder(Path(place).expanduser())
+            folder = Path(place).expanduser()
+            items, n_others = list_folder(folder, empty_classes=True)
+            return items, [path.name for path in visible(folder) if path.is_dir()], n_others
         items = list_shards(place)
     except InputError as error:
         raise InputError(f"{field}: {error}" if place == where else f"{field}: {source}: {error}") from error
     numbers = sorted({item.category for item in items if isinstance(item.category, int)})
     return items, [*numbers, *([None] if any(item.category is None for item in items) else [])], 0
-
-
-def _list_folder(folder: Path) -> tuple[list[Encoded], list[Label], int]:
-    """The same pictures in the same order as pictures.list_folder, which refuses a class without any."""
-    try:
-        if not folder.is_dir():
-            raise InputError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
-        visible = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)
-        classes = [path for path in visible if path.is_dir()]
-        if broken := [path for path in visible if path.is_symlink() and not path.exists()]:
-            raise InputError(f"{broken[0]}: a link to nothing")
-        if not classes:
-            raise InputError(f"{folder}: no sub-folders; expected {folder}/<class>/<picture>.jpg")
-        items, n_others = [], len(visible) - len(classes)
-        for each in classes:
-            paths, n_more = _picture_files(each)
-            items += [Encoded(path.as_posix(), each.name, path.read_bytes) for path in paths]
-            n_others += n_more
-    except OSError as error:
-        raise InputError(f"{error.filename or folder}: cannot be listed: {error.strerror or error}") from error
-    return items, [each.name for each in classes], n_others
-
-
-def _picture_files(folder: Path) -> tuple[list[Path], int]:
-    """Those at any depth, in order, and the number of other files. A folder that is called a picture counts as one."""
-    found, n_others = [], 0
-    for where, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
-        visible = [name for name in (*folders, *files) if not name.startswith(".")]
-        named = {name for name in visible if Path(name).suffix.lower() in IMAGE_SUFFIXES}
-        found += [Path(where, name) for name in named]
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in named]
-        n_others += len(visible) - len(named) - len(folders)
-    return sorted(found, key=lambda path: path.parts), n_others
-
-
-def _refuse(error: OSError) -> None:
-    raise error
 
 
 # --- looking ---------------------------------------------------------------------------------------------------------

@@ -133,35 +133,36 @@ def _unchecked(name: str, folders: list[str], items: list[Encoded], mode: str, n
     return Pictures(name, tuple(folders), tuple(items), digest.hexdigest(), 0, prints, mode, n_others)
 
 
-def list_folder(folder: Path) -> tuple[list[Encoded], int]:
+def list_folder(folder: Path, *, empty_classes: bool = False) -> tuple[list[Encoded], int]:
     """The picture files of every sub-folder, at any depth, sorted by path, and the number of other files. Hidden ones are
     neither listed nor counted.
 
-    Raises InputError where there are none, where a class has none, and for a folder that cannot be listed.
+    Raises InputError where there are no classes, where one has no picture (unless empty_classes), and for a folder that cannot
+    be listed.
     """
     try:
         if not folder.is_dir():
             raise InputError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
-        return _list_classes(folder)
+        return _list_classes(folder, empty_classes=empty_classes)
     except OSError as error:
         raise InputError(f"{error.filename or folder}: cannot be listed: {error.strerror or error}") from error
 
 
-def _list_classes(folder: Path) -> tuple[list[Encoded], int]:
-    visible = _visible(folder)
-    broken = [path for path in visible if path.is_symlink() and not path.exists()]
+def _list_classes(folder: Path, *, empty_classes: bool) -> tuple[list[Encoded], int]:
+    found = visible(folder)
+    broken = [path for path in found if path.is_symlink() and not path.exists()]
     if broken:  # a class that is left out would move the index of every later one
         raise InputError(f"{broken[0]}: a link to nothing")
-    classes = [path for path in visible if path.is_dir()]
+    classes = [path for path in found if path.is_dir()]
     if not classes:
         raise InputError(f"{folder}: no sub-folders; expected {folder}/<class>/<picture>.jpg")
     items = []
-    n_others = len(visible) - len(classes)
+    n_others = len(found) - len(classes)
     for each in classes:
         files = list(_files(each))
         paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
         n_others += len(files) - len(paths)
-        if not paths:
+        if not paths and not empty_classes:
             raise InputError(f"{each}: a class without pictures; it may hold {', '.join(sorted(IMAGE_SUFFIXES))}")
         items += [Encoded(path.as_posix(), each.name, path.read_bytes) for path in paths]
     return items, n_others
@@ -170,14 +171,14 @@ def _list_classes(folder: Path) -> tuple[list[Encoded], int]:
 def _files(folder: Path) -> Iterator[Path]:
     """Everything under a folder, in order; of a folder in it what is in that. Links are followed. A folder that is called
     a picture counts as one, which cannot be decoded."""
-    for path in _visible(folder):
+    for path in visible(folder):
         if path.is_dir() and path.suffix.lower() not in IMAGE_SUFFIXES:
             yield from _files(path)
         else:
             yield path
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
     """What is in a folder, sorted by name: on every system alike."""
     return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)
 
