@@ -29,7 +29,8 @@ from compress.models.memory import keep_freed_memory
 from compress.models.normalised import add_batchnorm, folded
 from compress.models.squeezenet import SqueezeNet
 from compress.prune.dsd import DenseSparseDense
-from compress.recipe import Recipe, SqueezeNetSpec
+from compress.prune.gradual import GradualPruning, layer_densities
+from compress.recipe import Recipe, SqueezeNetSpec, Train
 from compress.subject import HEAD, Subject, image_side
 from compress.teacher import Teacher
 from compress.train.distributed import ALONE, Process
@@ -85,6 +86,8 @@ def train_net(
     """
     settings, process, device = recipe.train, options.process, options.device
     assert settings is not None
+    if settings.sparse is not None:  # refused before a folder is made
+        layer_densities(settings.sparse, [name.removesuffix(".weight") for name in subject.roles.compressible])
     facts = training_facts(recipe, subject, training, teacher)
     key = key_of(facts)
     folder = options.resume or options.runs / f"{recipe.name}-train-{key[:8]}"
@@ -105,7 +108,6 @@ def train_net(
     net = first_net(recipe).to(device)
     pin_memory = device.type == "cuda"
     loader = Loader(training, settings, seed=recipe.seed, rank=process.rank, world=process.world, pin_memory=pin_memory)
-    masks = DenseSparseDense(settings.dsd, n_steps_of(settings, loader.n_steps)) if settings.dsd is not None else None
     setting = Setting(
         train=settings,
         convention=subject.convention,
@@ -116,7 +118,7 @@ def train_net(
         key=key,
         test=_tester(test, subject.convention) if test is not None and test.labels is not None else None,
         teacher=teacher.net.to(device) if teacher is not None else None,
-        after_step=masks.apply if masks is not None else lambda net, step: None,
+        after_step=_masks(settings, net, n_steps_of(settings, loader.n_steps)),
         process=process,
         tensorboard=options.tensorboard,
         stop_after=options.stop_after,
@@ -174,6 +176,15 @@ def _rows_of(recipe: Recipe, n_rows: int) -> list[int] | None:
         return None
     places = {wnid: i for i, wnid in enumerate(imagenet_wnids())}
     return [places[name] for name in recipe.classes] if set(recipe.classes) <= places.keys() else None
+
+
+def _masks(settings: Train, net: nn.Module, n_steps: int) -> Callable[[nn.Module, int], None]:
+    """What is done to the net after each step."""
+    if settings.dsd is not None:
+        return DenseSparseDense(settings.dsd, n_steps).apply
+    if settings.sparse is not None:
+        return GradualPruning(settings.sparse, net, n_steps).apply
+    return lambda net, step: None
 
 
 def _tester(test: MeasuringSet, convention: InputConvention) -> Callable[[nn.Module], Tested]:

@@ -12,7 +12,7 @@ from compress.atomic import write_atomically
 from compress.checkpoint import key_of
 from compress.data.training import TrainingSet
 from compress.errors import RunFolderError
-from compress.recipe import Recipe
+from compress.recipe import Recipe, in_order
 from compress.subject import Subject
 from compress.teacher import Teacher
 
@@ -31,7 +31,7 @@ def training_facts(recipe: Recipe, subject: Subject, training: TrainingSet, teac
 
     Of fields what differs from the defaults, so that one which a later version adds changes no training."""
     fields = recipe.model_dump(mode="json", exclude_defaults=True)
-    train = {name: value for name, value in fields["train"].items() if name not in OPERATIONAL}
+    train = in_order({name: value for name, value in fields["train"].items() if name not in OPERATIONAL})
     facts = {
         "seed": recipe.seed,
         "model": fields.get("model"),

@@ -18,8 +18,9 @@ from compress.errors import ImageError, RunFolderError, TrainingDiverged, Traini
 from compress.models.normalised import folded
 from compress.models.squeezenet import SqueezeNet
 from compress.prune.dsd import DenseSparseDense
+from compress.prune.gradual import GradualPruning
 from compress.prune.magnitude import n_kept
-from compress.recipe import Dsd, Train
+from compress.recipe import Dsd, Sparse, Train
 from compress.train import guards
 from compress.train import setting as training_setting
 from compress.train.loop import n_steps_of, train
@@ -457,6 +458,22 @@ def test_dense_sparse_dense(tmp_path, optimizer, at):
             assert all(np.array_equal(again.arrays[name] == 0, saved.arrays[name] == 0) for name in sparse)
     assert_same(whole, run(tmp_path / "parts", settings, net=new_net(batchnorm=True, seed=2), **masks()))
     assert is_dense({name: tensor.numpy() for name, tensor in whole.items()})
+
+
+@pytest.mark.parametrize("at", [1, 17, 20])
+def test_a_net_that_is_pruned_as_it_trains_goes_on_bit_for_bit(tmp_path, at):
+    settings = Train(**SHORT | {"epochs": 8}, ema=0.9, sparse=Sparse(density=0.2, start=0.0, end=0.75), batchnorm=True)
+
+    def masks(net):
+        return {"net": net, "after_step": GradualPruning(settings.sparse, net, 24).apply}
+
+    whole = run(tmp_path / "whole", settings, **masks(new_net(batchnorm=True)))
+    with pytest.raises(TrainingInterrupted):
+        run(tmp_path / "parts", settings, stop_after=at, **masks(new_net(batchnorm=True)))
+    assert_same(whole, run(tmp_path / "parts", settings, **masks(new_net(batchnorm=True, seed=2))))
+    assert n_zeros({name: tensor.numpy() for name, tensor in whole.items()}) == {
+        name: tensor.numel() - n_kept(0.2, tensor.numel()) for name, tensor in whole.items() if tensor.ndim == 4
+    }
 
 
 # The test set

@@ -181,6 +181,12 @@ def test_a_recipe_that_trains_takes_the_defaults(load):
         ("{epochs: 2, dsd: {start: 0.7, end: 0.7}}", "train.dsd: start (0.7) must be less than end (0.7)"),
         ("{epochs: 2, dsd: {start: 0.8}}", "train.dsd: start (0.8) must be less than end (0.7)"),
         ("{epochs: 2, dsd: {density: 1.0}}", "train.dsd.density: must be less than 1, got 1.0"),
+        ("{epochs: 2, sparse: {}}", "train.sparse.density is missing"),
+        ("{epochs: 2, sparse: {density: 0.1, start: 0.6}}", "train.sparse: start (0.6) must be less than end (0.6)"),
+        (
+            "{epochs: 2, sparse: {density: 0.1}, dsd: {}}",
+            "train: dsd and sparse are two ways to prune while training: one of them",
+        ),
         ("{epochs: 2, augment: {crop: plain, min_area: 0.5}}", "train.augment: min_area is of crop: resized"),
         ("{epochs: 2, augment: {crop: centre}}", "train.augment.crop: must be 'resized' or 'plain', got 'centre'"),
         ("{epochs: 2, augment: {jitter: 1.0}}", "train.augment.jitter: must be less than 1, got 1.0"),
@@ -257,6 +263,7 @@ def test_what_does_not_go_with_training_is_refused(load, old, new, message):
         ("epochs: 2", "epochs: 2, optimizer: sgd, nesterov: true"),
         ("epochs: 2", "epochs: 2, schedule: poly, power: 1.0"),
         ("epochs: 2", "epochs: 2, dsd: {start: 0.0, end: 1.0}"),
+        ("epochs: 2", "epochs: 2, sparse: {density: {'*.squeeze': 0.5, '*': 0.1}}"),
         ("epochs: 2", "epochs: 2, batchnorm: true, augment: {crop: plain}"),
     ],
 )

@@ -25,19 +25,21 @@ PAPER_FIRES = (
 )
 
 
-def densities(setting: str | float | Mapping[str, float], layers: Iterable[str]) -> dict[str, float]:
-    """The density of each layer from the recipe's `prune.density`: a number, a table of patterns, or "paper".
+def densities(
+    setting: str | float | Mapping[str, float], layers: Iterable[str], *, field: str = "prune.density"
+) -> dict[str, float]:
+    """The density of each layer from a recipe's `field`: a number, a table of patterns, or "paper".
 
     layers: module names in network order, for instance "features.3.squeeze". Raises RecipeError where they do not fit.
     """
     layers = list(layers)
     if setting != "paper":
         assert not isinstance(setting, str)
-        return per_layer(setting, layers, field="prune.density")
+        return per_layer(setting, layers, field=field)
     fires = [name for name in layers if name.endswith((".squeeze", ".expand1x1", ".expand3x3"))]
     if len(fires) != 3 * len(PAPER_FIRES) or len(layers) != len(fires) + 2:
         raise RecipeError(
-            "prune.density: paper is for SqueezeNet with 8 Fire modules and no bypass convolutions, 26 layers; "
+            f"{field}: paper is for SqueezeNet with 8 Fire modules and no bypass convolutions, 26 layers; "
             f"this net has {len(layers)}"
         )
     kept = dict(zip(fires, (density for fire in PAPER_FIRES for density in fire), strict=True))

@@ -8,9 +8,9 @@ from compress.recipe.model import FactorySpec, Input, SqueezeNetSpec
 from compress.recipe.recipe import Recipe, in_order, json_schema, per_layer
 from compress.recipe.section import EntryError
 from compress.recipe.steps import Encode, Prune, Quantize, Rate, Target, Tune
-from compress.recipe.train import Augment, Distill, Dsd, Train
+from compress.recipe.train import Augment, Distill, Dsd, Sparse, Train
 
 __all__ = [
     "Augment", "Data", "Distill", "Dsd", "Encode", "EntryError", "FactorySpec", "Input", "Prune", "Quantize", "Rate",
-    "Recipe", "Source", "SqueezeNetSpec", "Target", "Train", "Tune", "in_order", "json_schema", "per_layer",
+    "Recipe", "Source", "Sparse", "SqueezeNetSpec", "Target", "Train", "Tune", "in_order", "json_schema", "per_layer",
 ]  # fmt: skip

@@ -29,6 +29,9 @@ def _check_bits(value: Any) -> Any:
     return check_entries(value, lambda v: type(v) is int and 1 <= v <= 16, allowed)
 
 
+DensitySetting = Annotated[Literal["paper"] | Density | dict[str, Density], BeforeValidator(_check_density)]
+
+
 class Tune(Section):
     """Distillation from the uncompressed net: the mean KL divergence of the outputs is the loss; no labels are used."""
 
@@ -48,7 +51,7 @@ class Prune(Section):
     macs: float | None = Field(
         default=None, gt=0, lt=1, description="channels only: share of the multiply-accumulates that is kept"
     )
-    density: Annotated[Literal["paper"] | Density | dict[str, Density], BeforeValidator(_check_density)] = Field(
+    density: DensitySetting = Field(
         default=1.0,
         description="fraction of weights kept: one number, a table of layer patterns (first match wins), or the paper's table",
     )

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from compress.recipe.section import Section
+from compress.recipe.steps import DensitySetting
 
 
 class Augment(Section):
@@ -55,6 +56,23 @@ class Dsd(Section):
         return self
 
 
+class Sparse(Section):
+    """Gradual magnitude pruning while training (Zhu and Gupta 2017, arXiv 1710.01878). The net that training gives is sparse, and
+    `quantize` and `rate` keep its zeros."""
+
+    density: DensitySetting = Field(
+        description="fraction of weights kept in the end: one number, a table of layer patterns (first match wins), or paper"
+    )
+    start: float = Field(default=0.1, ge=0, lt=1, description="when pruning begins, as a share of the steps")
+    end: float = Field(default=0.6, gt=0, le=1, description="when it is done, as a share of the steps; the rest is tuning")
+
+    @model_validator(mode="after")
+    def _starts_before_it_ends(self) -> Sparse:
+        if self.start >= self.end:
+            raise ValueError(f"start ({self.start}) must be less than end ({self.end})")
+        return self
+
+
 class Train(Section):
     """Training with labels on data.train. With `weights: scratch` from new weights, else from those of `weights`."""
 
@@ -96,6 +114,7 @@ class Train(Section):
     batchnorm: bool = Field(default=False, description="after every convolution but the last; folded when training ends")
     distill: Distill | None = None
     dsd: Dsd | None = None
+    sparse: Sparse | None = None
     evaluate_every: int = Field(default=1, ge=1, description="epochs between two measurements on data.test")
     checkpoint_every: int = Field(default=500, ge=1, description="optimizer steps between two checkpoints")
     keep: int = Field(default=2, ge=1, description="checkpoints that are kept, the best one apart")
@@ -113,6 +132,8 @@ class Train(Section):
             raise ValueError("one of epochs and iterations is needed")
         if self.micro_batch is not None and self.micro_batch > self.batch_size:
             raise ValueError(f"micro_batch ({self.micro_batch}) must be at most batch_size ({self.batch_size})")
+        if self.dsd is not None and self.sparse is not None:
+            raise ValueError("dsd and sparse are two ways to prune while training: one of them")
         given = self.model_fields_set
         if self.optimizer != "sgd" and given & {"momentum", "nesterov"}:
             raise ValueError("momentum and nesterov are of optimizer: sgd")
