@@ -1,23 +1,11 @@
 import pytest
 import torch
-from tiny_training import new_net
+from tiny_training import new_net, shake, weights
 
 from compress.prune.dsd import DenseSparseDense
 from compress.prune.magnitude import n_kept
 from compress.recipe import Dsd
 from compress.train.ema import RunningMean
-
-
-def weights(net):
-    return {name: tensor for name, tensor in net.state_dict().items() if tensor.ndim == 4}
-
-
-def shake(net, step):
-    """As an optimizer does: every weight moves."""
-    generator = torch.Generator().manual_seed(step)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter += 0.01 * torch.randn(parameter.shape, generator=generator)
 
 
 def densities(net):

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from tiny_training import new_net
+from tiny_training import new_net, shake, weights
 
 from compress.errors import RecipeError
 from compress.prune.gradual import EVERY, GradualPruning, layer_densities
@@ -13,18 +13,6 @@ from compress.train.ema import RunningMean
 N_STEPS = 20 * EVERY
 FIRST, END = 5 * EVERY, 15 * EVERY
 DENSITY = 0.1
-
-
-def weights(net):
-    return {name: tensor for name, tensor in net.state_dict().items() if tensor.ndim == 4}
-
-
-def shake(net, step):
-    """As an optimizer does: every weight moves."""
-    generator = torch.Generator().manual_seed(step)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter += 0.01 * torch.randn(parameter.shape, generator=generator)
 
 
 def new_masks(net, density=DENSITY, *, start=0.25, end=0.75):

@@ -316,7 +316,22 @@ def test_a_process_that_was_killed_is_gone_on_from_to_the_same_bytes(trained, tm
     assert result.artifact.read_bytes() == whole.artifact.read_bytes()
 
 
+def test_a_net_that_was_pruned_while_it_trained_is_shared_with_its_zeros(runs):
+    result = run(runs, train={"sparse": {"density": 0.3}}, quantize={"bits": 3})
+    rows = {row.stage: row for row in result.rows}
+    assert rows["baseline"].nonzeros == rows["share"].nonzeros == rows["encode"].nonzeros < 0.5 * rows["encode"].parameters
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_of_densities_that_does_not_fit_is_refused_before_anything_is_trained(tmp_path):
+    for start_it in (train, run):
+        with pytest.raises(
+            RecipeError, match=r"^train\.sparse\.density: pattern 'conv9' matches no layer; layers are features\.0,"
+        ):
+            start_it(tmp_path, train={"sparse": {"density": {"conv9": 0.5, "*": 0.1}}})
+    assert not list(tmp_path.glob("*-train-*"))
 
 
 def test_a_recipe_without_train(tmp_path):

@@ -56,6 +56,7 @@ def test_what_does_not_change_the_weights_is_no_part_of_it(changes):
         ({"seed": 1}, "seed"),
         ({"train": {"learning_rate": 0.2}}, "train"),
         ({"train": {"micro_batch": 5}}, "train"),
+        ({"train": {"sparse": {"density": 0.1}}}, "train"),
         ({"model": TINY["model"] | {"dropout": 0.1}}, "model"),
         ({"classes": [str(i) for i in range(10)]}, "classes"),
         ({"input": {"channels": "L", "mean": [0.5], "std": [0.5], "size": 8, "resize": 8}}, "input"),
@@ -64,6 +65,15 @@ def test_what_does_not_change_the_weights_is_no_part_of_it(changes):
 def test_what_changes_the_weights_is(changes, where):
     changed = facts(**changes)
     assert where in [name for name, value in changed.items() if value != facts()[name]]
+
+
+def test_the_order_of_a_table_of_densities_counts():
+    table = {"*.squeeze": 0.5, "features.*": 0.2, "*": 1.0}
+    keys = {
+        key_of(facts(train={"sparse": {"density": dict(pairs)}}))
+        for pairs in (table.items(), sorted(table.items()), table.items())
+    }
+    assert len(keys) == 2
 
 
 def test_images_and_the_teacher_are_known_by_their_content():

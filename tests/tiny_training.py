@@ -51,6 +51,19 @@ def new_net(*, batchnorm: bool = False, seed: int = 0, **changes: Any) -> Squeez
     return net
 
 
+def weights(net: nn.Module) -> dict[str, Tensor]:
+    """Of the convolutions."""
+    return {name: tensor for name, tensor in net.state_dict().items() if tensor.ndim == 4}
+
+
+def shake(net: nn.Module, step: int) -> None:
+    """As an optimizer does: every weight moves."""
+    generator = torch.Generator().manual_seed(step)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.01 * torch.randn(parameter.shape, generator=generator)
+
+
 @cache
 def digit_set(n: int) -> TrainingSet:
     """The first n of the training part."""

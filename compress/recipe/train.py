@@ -57,8 +57,8 @@ class Dsd(Section):
 
 
 class Sparse(Section):
-    """Gradual magnitude pruning while training (Zhu and Gupta 2017, arXiv 1710.01878). The net that training gives is sparse, and
-    `quantize` and `rate` keep its zeros."""
+    """Gradual magnitude pruning while training (Zhu and Gupta 2017, arXiv 1710.01878). The net that training gives is sparse.
+    `quantize` keeps its zeros; `rate` may bring some back, where they are worth their bits."""
 
     density: DensitySetting = Field(
         description="fraction of weights kept in the end: one number, a table of layer patterns (first match wins), or paper"
