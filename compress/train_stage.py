@@ -20,13 +20,14 @@ from compress.checkpoint import Checkpoint, key_of
 from compress.convention import InputConvention
 from compress.data.classes import N_IMAGENET, imagenet_wnids
 from compress.data.loader import Loader
+from compress.data.preprocess import normalise
 from compress.data.sets import MeasuringSet
 from compress.data.training import TrainingSet
-from compress.errors import InputError, RecipeError, RunFolderError
+from compress.errors import ImageError, InputError, RecipeError, RunFolderError
 from compress.measure.fidelity import logits, right_in_top
 from compress.models import pretrained
 from compress.models.memory import keep_freed_memory
-from compress.models.normalised import add_batchnorm, folded
+from compress.models.normalised import add_batchnorm, folded, start_as_identity
 from compress.models.squeezenet import SqueezeNet
 from compress.prune.dsd import DenseSparseDense
 from compress.prune.gradual import GradualPruning, layer_densities
@@ -41,6 +42,7 @@ from compress.training_folder import open_training_folder, training_facts
 Arrays = dict[str, npt.NDArray[Any]]
 FOLDER, FINISHED = "train", "finished"  # in the run's folder; FINISHED: a checkpoint in FOLDER
 PREDICTIONS = "predictions.json"
+MAX_FIRST_INPUTS = 128  # pictures that new BatchNorms take their statistics from
 
 # What trains the net of a recipe: the state dict, from its images. The last: data.test, on the first rank.
 Trainer = Callable[[Subject, TrainingSet, Teacher | None, MeasuringSet | None], Arrays]
@@ -105,7 +107,10 @@ def train_net(
         return Trained(finished.arrays if finished is not None else {}, folder, reused=True)
     if device.type == "cpu":
         keep_freed_memory()
-    net = first_net(recipe).to(device)
+    net = first_net(recipe)
+    if settings.batchnorm and recipe.weights_source not in (None, "scratch"):
+        start_as_identity(net, _some_inputs(training, settings, image_side(recipe, subject.convention), subject.convention))
+    net.to(device)
     pin_memory = device.type == "cuda"
     loader = Loader(training, settings, seed=recipe.seed, rank=process.rank, world=process.world, pin_memory=pin_memory)
     setting = Setting(
@@ -152,6 +157,19 @@ def first_net(recipe: Recipe) -> SqueezeNet:
     if recipe.train.batchnorm:
         add_batchnorm(net)
     return net
+
+
+def _some_inputs(training: TrainingSet, settings: Train, side: int, convention: InputConvention) -> Tensor:
+    """(b, c, side, side): pictures from all over the set, as they are trained on; the same for every seed and every process."""
+    crops = []
+    for i in np.linspace(0, len(training) - 1, min(settings.batch_size, MAX_FIRST_INPUTS, len(training))).astype(int).tolist():
+        try:
+            crops.append(training.example(i, side, settings.augment, np.random.default_rng(i))[0])
+        except ImageError:
+            continue
+    if not crops:
+        raise ImageError("data.train: none of the pictures that the first statistics of BatchNorm are from can be read")
+    return normalise(torch.from_numpy(np.stack(crops)), convention)
 
 
 def _start_weights(recipe: Recipe, net: SqueezeNet) -> Mapping[str, npt.NDArray[Any]]:

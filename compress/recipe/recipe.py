@@ -70,8 +70,6 @@ class Recipe(Section):
             raise ValueError("`weights: scratch` needs a `train` section")
         if self.train is not None and self.weights is None:
             raise ValueError("train needs weights: scratch, or the weights to start from")
-        if self.train is not None and self.train.batchnorm and self.weights != "scratch":
-            raise ValueError("train.batchnorm needs weights: scratch; a BatchNorm would change what other weights compute")
         if self.weights == "scratch" and self.weights_sha256 is not None:
             raise ValueError("weights_sha256 is for a file, and weights: scratch reads none")
         if self.weights is not None and is_url(self.weights) and self.weights_sha256 is None:

@@ -111,7 +111,11 @@ class Train(Section):
         default="auto", description="auto: fp32 on the CPU; on a GPU bf16, or fp16 with a scaled loss where it has none"
     )
     compile: bool = Field(default=False, description="by torch.compile")
-    batchnorm: bool = Field(default=False, description="after every convolution but the last; folded when training ends")
+    batchnorm: bool = Field(
+        default=False,
+        description="after every convolution but the last; folded when training ends. With weights that are there it starts as "
+        "what changes nothing",
+    )
     distill: Distill | None = None
     dsd: Dsd | None = None
     sparse: Sparse | None = None
