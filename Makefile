@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RECIPE ?= pipelines/deep.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format wheel smoke bench bench-rate clean
+.PHONY: help install run test lint format wheel smoke gate bench bench-rate clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ wheel: install ## Build the wheel and the source archive into dist/.
 
 smoke: wheel ## Install the wheel in a new environment, away from the checkout, and run its commands there.
 	bash .ci/smoke dist/*.whl constraints.txt
+
+gate: install ## Judge the published files by artifacts/limits.yaml.
+	$(BIN)/squeeze-compress check --limits artifacts/limits.yaml
 
 bench: install ## Measure what README states: coders, k-means, decoding, accuracy (the last needs SQUEEZE_DATA).
 	$(BIN)/python benchmarks/coders.py

@@ -3,6 +3,8 @@
     CompressError                  exit code 2
     ├── InputError                 a file, an argument or an environment that cannot be used
     │   ├── RecipeError            a recipe that is not valid: file, line, field, value, what is allowed
+    │   ├── LimitsError            a limits file that is missing or not valid, in the same words
+    │   ├── WrongBase              a delta applied to a file that it was not made for
     │   ├── WeightsError           weights with a wrong digest, name, shape, type or value
     │   ├── ImageError             an image that cannot be decoded
     │   └── MissingDependency      an optional package that a command needs and that is not installed
@@ -11,10 +13,14 @@
     │   │   └── CorruptStream      a coded stream that does not decode to what its header declares
     │   ├── UnsupportedVersion     written by a newer format version
     │   └── LimitExceeded          declares more than the limits allow; refused before memory is taken
+    ├── ReleaseError               a place of releases, or a release, that cannot be used, or a version that is there already
+    │   ├── PlaceUnreachable       no answer from a place, or none in time
+    │   └── NotTrusted             a release that is unsigned, wrongly signed, replaced, or older than was asked for
     ├── RunFolderError             a run folder, or a checkpoint in it, that cannot be written
     ├── TrainingDiverged           a loss or a weight became NaN or infinite, or a net that learns nothing
     └── RankLost                   another process of the same training is gone
     TrainingInterrupted (CompressError)   exit code 130: stopped by a signal or on demand; its checkpoint is written
+    GateFailed (CompressError)     exit code 1: an artifact is over a limit, or is not what its encoder makes of it
     ProblemsFound (CompressError)  exit code 1: a set of pictures was looked through, and something is wrong with it
     TargetMissed (CompressError)   exit code 1: the run is complete, the file is kept, the target was missed
 
@@ -33,6 +39,14 @@ class InputError(CompressError):
 
 
 class RecipeError(InputError):
+    pass
+
+
+class LimitsError(InputError):
+    pass
+
+
+class WrongBase(InputError):
     pass
 
 
@@ -68,6 +82,18 @@ class LimitExceeded(ArtifactError):
     pass
 
 
+class ReleaseError(CompressError):
+    pass
+
+
+class PlaceUnreachable(ReleaseError):
+    pass
+
+
+class NotTrusted(ReleaseError):
+    pass
+
+
 class RunFolderError(CompressError):
     pass
 
@@ -85,6 +111,10 @@ class TrainingInterrupted(CompressError):
 
 
 class TargetMissed(CompressError):
+    exit_code = 1
+
+
+class GateFailed(CompressError):
     exit_code = 1
 
 

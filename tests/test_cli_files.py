@@ -29,18 +29,6 @@ def test_inspect_gives_every_byte_a_row(file):
     assert f"{size:,}" in text and "100.0%" in text and "classes: ['cat', 'dog', 'owl']" in text
 
 
-def test_check(file, tmp_path):
-    bad = tmp_path / "bad.sqz"
-    bad.write_bytes(file.read_bytes()[:-1])
-    assert call("check", file).stdout.startswith(f"{file}: ok, {file.stat().st_size:,} bytes, 10 tensors, sha256 ")
-    result = call("check", bad, file, code=2)
-    assert f"{bad}: REFUSED: {bad}: truncated" in result.stdout and f"{file}: ok" in result.stdout
-    assert result.stderr == "error: 1 of 2 files refused\n"
-    facts = json.loads(call("check", file, bad, tmp_path / "none.sqz", "--json", code=2).stdout)
-    assert [fact["ok"] for fact in facts] == [True, False, False] and "No such file" in facts[2]["error"]
-    assert facts[0]["sha256"] == compress.read(file).sha256
-
-
 def test_compare(file, tmp_path):
     other = tiny_net.write(tmp_path / "other.sqz", tiny_net.layers()[1:], input=tiny_net.CAFFE_INPUT)
     facts = json.loads(call("compare", file, other, "--json").stdout)

@@ -17,7 +17,7 @@ def test_the_docstring_names_every_class_and_no_other():
 def test_the_docstring_draws_the_tree():
     """A name's indentation is its depth below Exception."""
     depths = {m[2]: (m.start(2) - m.start(1)) // 4 for m in re.finditer(r"^(    [│├└─ ]*)(\w+)", errors.__doc__, re.MULTILINE)}
-    for apart in ("TargetMissed", "ProblemsFound", "TrainingInterrupted"):  # for their exit codes
+    for apart in ("TargetMissed", "ProblemsFound", "GateFailed", "TrainingInterrupted"):  # for their exit codes
         assert errors.CompressError in classes()[apart].__bases__
         del depths[apart]
     for name, depth in depths.items():
@@ -28,7 +28,8 @@ def test_the_docstring_draws_the_tree():
 def test_exit_codes(name):
     error = classes()[name]
     assert issubclass(error, errors.CompressError)
-    assert error.exit_code == {errors.TargetMissed: 1, errors.ProblemsFound: 1, errors.TrainingInterrupted: 130}.get(error, 2)
+    judged = dict.fromkeys((errors.TargetMissed, errors.ProblemsFound, errors.GateFailed), 1)
+    assert error.exit_code == {**judged, errors.TrainingInterrupted: 130}.get(error, 2)
 
 
 def test_a_caller_can_catch_by_kind():

@@ -18,11 +18,11 @@ MAX_DEPTH = 16
 
 def pack(metadata: dict[str, Any]) -> bytes:
     try:
-        text = _canonical(metadata)
+        text = canonical(metadata)
         # what a reader gets back must be what was given: no tuple, no integer key
         if json.loads(text) != metadata or not isinstance(metadata, dict):
             raise ValueError("not a JSON object of strings, numbers, lists and objects")
-        _check_depth(metadata)
+        check_depth(metadata)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"metadata: {error}") from error
     if len(text) > MAX_METADATA_SIZE:
@@ -33,24 +33,26 @@ def pack(metadata: dict[str, Any]) -> bytes:
 def parse(data: bytes) -> dict[str, Any]:
     try:
         metadata = json.loads(data.decode("utf-8"))
-        _check_depth(metadata)
-        canonical = _canonical(metadata)
+        check_depth(metadata)
+        spelling = canonical(metadata)
     except (ValueError, RecursionError) as error:
         raise CorruptArtifact(f"metadata: {error}") from error
     if not isinstance(metadata, dict):
         raise CorruptArtifact(f"metadata: a JSON {type(metadata).__name__}, must be an object")
-    if canonical != data:
+    if spelling != data:
         raise CorruptArtifact("metadata: not in canonical form (sorted keys, none twice, no spaces)")
     return metadata
 
 
-def _canonical(value: object) -> bytes:
+def canonical(value: object) -> bytes:
+    """The one spelling. Raises TypeError or ValueError for what JSON cannot hold."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
 
 
-def _check_depth(value: object, depth: int = 1) -> None:
+def check_depth(value: object, depth: int = 1) -> None:
+    """Raises ValueError for more than MAX_DEPTH levels."""
     if depth > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
-            _check_depth(item, depth + 1)
+            check_depth(item, depth + 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from compress.cli import comm, data, evaluate, files, ledger, plot, run, train
+from compress.cli import check, comm, data, evaluate, files, ledger, plot, release, report, run, train
 from compress.cli.group import Group
 
 EXIT_CODES = """\b
@@ -34,15 +34,21 @@ def main(debug: bool) -> None:
 main.add_command(run.run)
 main.add_command(train.train)
 main.add_command(plot.plot)
+main.add_command(report.report)
 main.add_command(run.plan)
 main.add_command(run.init)
 main.add_command(run.schema)
 main.add_command(data.data)
 main.add_command(comm.comm)
 main.add_command(files.inspect)
-main.add_command(files.check)
+main.add_command(check.check)
 main.add_command(files.compare)
 main.add_command(files.decode)
 main.add_command(files.predict)
 main.add_command(evaluate.evaluate)
 main.add_command(ledger.ledger)
+main.add_command(release.publish)
+main.add_command(release.pull)
+main.add_command(release.ls)
+main.add_command(release.verify)
+main.add_command(release.keygen)

@@ -1,4 +1,4 @@
-"""Commands that read .sqz files: inspect, check, compare, decode, predict."""
+"""Commands that read .sqz files: inspect, compare, decode, predict."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from compress.cli.options import as_json, sqz_file
-from compress.errors import CompressError, InputError
+from compress.cli.options import as_json, page_file, sqz_file
 
 
 @click.command()
@@ -31,35 +30,11 @@ def inspect(file: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@as_json
-def check(files: tuple[Path, ...], as_json: bool) -> None:
-    """Decode every FILE whole and check all its checksums. Exit code 2 when one is refused. Needs no torch."""
-    from compress.artifact.reader import read
-
-    facts, refused = [], []
-    for file in files:
-        try:
-            artifact = read(file)
-            facts.append({"file": str(file), "ok": True, "size_bytes": artifact.size_bytes, "sha256": artifact.sha256})
-            message = f"{file}: ok, {artifact.size_bytes:,} bytes, {len(artifact.layers)} tensors, sha256 {artifact.sha256}"
-        except CompressError as error:
-            refused.append(error)
-            facts.append({"file": str(file), "ok": False, "error": str(error)})
-            message = f"{file}: REFUSED: {error}"
-        if not as_json:
-            click.echo(message)
-    if as_json:
-        click.echo(json.dumps(facts, indent=1))
-    if refused:
-        raise InputError(f"{len(refused)} of {len(files)} files refused")
-
-
-@click.command()
 @click.argument("file_a", metavar="A", type=click.Path(path_type=Path))
 @click.argument("file_b", metavar="B", type=click.Path(path_type=Path))
+@click.option("--html", "page", type=page_file, help="Also write it as a page, a .html file (needs `[report]`).")
 @as_json
-def compare(file_a: Path, file_b: Path, as_json: bool) -> None:
+def compare(file_a: Path, file_b: Path, page: Path | None, as_json: bool) -> None:
     """Show two files tensor by tensor: bytes, coders, values. Needs no torch.
 
     What A and B take for each tensor and how they hold it, how far apart the decoded values are, and which metadata differ.
@@ -69,6 +44,11 @@ def compare(file_a: Path, file_b: Path, as_json: bool) -> None:
     from compress.display.comparison import comparison
 
     found = compare_files(file_a, file_b)
+    if page is not None:
+        from compress.atomic import write_atomically
+        from compress.report.make import page_of_comparison
+
+        write_atomically(page, page_of_comparison(found).html)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:

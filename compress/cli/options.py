@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,3 +27,18 @@ runs = click.option(
 device = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True, help="Where to compute."
 )
+
+
+class _PageFile(click.Path):
+    """A .html file to write: nothing else is overwritten by a page, and its folder must be there before work begins."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.suffix != ".html":
+            self.fail(f"{path}: must end in .html", param, ctx)
+        if not path.parent.is_dir():
+            self.fail(f"{path}: the folder {path.parent} does not exist", param, ctx)
+        return path
+
+
+page_file = _PageFile(dir_okay=False, writable=True, path_type=Path)
