@@ -11,6 +11,7 @@ from test_format_doc import INDICES
 from test_format_doc import ROWS as BASE_ROWS
 
 from compress.artifact import delta, delta_layout, layout, symbol_layout, writer, writer_settings
+from compress.codecs import changes, changes_kernel
 from compress.layer import RawTensor, SharedLayer
 
 PAGE = (Path(__file__).parent.parent / "docs" / "DELTA.md").read_text(encoding="utf-8")
@@ -59,3 +60,14 @@ def test_the_numbers_are_the_code_s():
         named = ", ".join(f"{number} {value}" for number, value in enumerate(values))
         assert re.search(rf"`{name}` \|.*{named}", PAGE)
     assert all(f"{op.value} {op.name.lower()}: " in PAGE for op in symbol_layout.Op)
+    kernel = changes_kernel
+    assert (kernel.CHANGED, kernel.RISES, kernel.BITS, kernel.BELOW, kernel.MAX_BITS) == (0, 1, 2, 35, 32)
+    assert (kernel.COUNT_LIMIT, kernel.EVEN_WEIGHTS, kernel.LARGEST_CLASS) == (1000, 22000, 5)
+
+
+def test_the_small_examples():
+    instructions = [delta_layout.Literal(b"new"), delta_layout.Copy(130, 5), delta_layout.Literal(b"!")]
+    parts = [delta_layout.pack_instructions([each]).hex(" ") for each in instructions]
+    assert parts == ["06 6e 65 77", "0b 82 01", "02 21"] and all(f"`{part}`" in PAGE for part in parts)
+    stream = changes.encode(np.array([2, 0, -1, 5]), np.array([3, 0, -4, 5]), 4)
+    assert f"2 0 -1 5 that become 3 0 -4 5, are the bytes `{stream.hex(' ')}`" in PAGE

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from compress.cli import check, comm, data, evaluate, files, ledger, plot, release, report, run, train
+from compress.cli import check, comm, data, delta, evaluate, files, fleet, ledger, plot, release, report, run, train
 from compress.cli.group import Group
 
 EXIT_CODES = """\b
@@ -52,3 +52,6 @@ main.add_command(release.pull)
 main.add_command(release.ls)
 main.add_command(release.verify)
 main.add_command(release.keygen)
+main.add_command(delta.delta)
+main.add_command(delta.apply)
+main.add_command(fleet.fleet)

@@ -13,7 +13,7 @@ lists after the other's claim, and sees it:
 * a claim over CLAIM_LAPSES_S seconds old, by the registry's clock, counts no more.
 
 This assumes that a registry lists a tag as soon as it has answered the PUT of it, and that between listing the tags and the
-end of its PUT a publisher takes under WAIT_TIMEOUTS timeouts (its PUT alone ends within one, or fails). A publisher that is
+end of its PUT a publisher takes under WAIT_TIMEOUTS timeouts (the PUT alone ends, or fails, within two). A publisher that is
 suspended just there for longer, and wakes, replaces what was published meanwhile; whoever pulled the first notices by the
 cache (cache.py). A registry whose tags are immutable by its own settings refuses even that.
 """
@@ -44,7 +44,7 @@ CONFIG_TYPE = "application/vnd.squeeze-compress.manifest.v1+json"
 FILE_TYPE = "application/vnd.squeeze-compress.sqz"
 SIGNATURE_TYPE = "application/vnd.squeeze-compress.signature.v1+json"
 CLAIMED_AT, WITHDRAWN = "squeeze-compress.claimed-at", "squeeze-compress.withdrawn"
-WAIT_TIMEOUTS = 2
+WAIT_TIMEOUTS = 3
 CLAIM_LAPSES_S = 600.0
 POLL_S = 0.1
 _CLAIM_DIGITS = 16  # of the file's digest

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from compress.release.places.docker_login import basic_credentials
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 MAX_MANIFEST_BYTES = 4 << 20  # what registries must take, at least
+MAX_COMPLAINT_BYTES = 2_000
 MAX_PAGES = 1_000  # of a list of tags
 ATTEMPTS = 3
 PAUSES_S = (0.2, 1.0)  # between them
@@ -107,15 +109,18 @@ class Client:
         return digest
 
     def put_manifest(self, tag: str, data: bytes) -> None:
-        """Sent once: whoever waits to see it may rely on the timeout."""
+        """docker-registry answers 400, blob unknown, while another publisher is sending one of the same blobs."""
         url = f"{self._base}/manifests/{tag}"
-        self._request("PUT", url, {201}, headers={"Content-Type": MANIFEST_TYPE}, data=data, attempts=1).close()
+        headers = {"Content-Type": MANIFEST_TYPE}
+        self._request("PUT", url, {201}, headers=headers, data=data, passing=(*_PASSING, 400)).close()
 
     def _request(
-        self, method: str, url: str, expected: set[int], *, attempts: int = ATTEMPTS, **options: Any
+        self, method: str, url: str, expected: set[int], *, passing: tuple[int, ...] = _PASSING, **options: Any
     ) -> requests.Response:
-        for attempt in range(attempts):
-            last = attempt + 1 == attempts
+        """Ends within two timeouts, and the pauses. passing: answers that another attempt may change."""
+        start = time.monotonic()
+        for attempt in range(ATTEMPTS):
+            last = attempt + 1 == ATTEMPTS or time.monotonic() - start > self._timeout_s
             try:
                 response = self._send(method, url, options)
             except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
@@ -126,9 +131,9 @@ class Client:
             else:
                 if response.status_code in expected:
                     return response
+                if last or response.status_code not in passing:
+                    raise self._refused(method, response)
                 response.close()
-                if last or response.status_code not in _PASSING:
-                    raise self._refused(method, response.status_code)
             time.sleep(PAUSES_S[attempt])
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -222,11 +227,24 @@ class Client:
     def _unreachable(self, error: Exception) -> PlaceUnreachable:
         return PlaceUnreachable(f"{self._where}: {self._host}: {_reason(error, self._timeout_s)}")
 
-    def _refused(self, method: str, status: int) -> ReleaseError:
+    def _refused(self, method: str, response: requests.Response) -> ReleaseError:
+        status = response.status_code
+        with response:
+            says = _complaint(response)
         if status in (401, 403):
             return ReleaseError(f"{self._where}: the registry does not allow it ({status}): docker login {self._host}")
         kind = PlaceUnreachable if status in _BUSY else ReleaseError
-        return kind(f"{self._where}: the registry answers {status} to {method}")
+        return kind(f"{self._where}: the registry answers {status} to {method}{says}")
+
+
+def _complaint(response: requests.Response) -> str:
+    """The first of the specification's errors, in a line; nothing where the answer has none."""
+    try:
+        first = json.loads(next(response.iter_content(MAX_COMPLAINT_BYTES), b""))["errors"][0]
+        says = " ".join(f": {first['code']}: {first['message']}".split())
+    except (ValueError, TypeError, LookupError, requests.RequestException):
+        return ""
+    return says if says.isprintable() else ""
 
 
 def digest_of(data: bytes) -> str:

@@ -1,0 +1,58 @@
+"""The commands of updates: delta, apply."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from compress.cli.options import as_json
+
+
+@click.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The .sqzd file to write.")
+@click.option(
+    "--form",
+    type=click.Choice(["auto", "block", "symbol"]),
+    default="auto",
+    show_default=True,
+    help="block: copies and replaces whole blocks, so that a device needs no encoder. symbol: the weights that changed, smaller "
+    "after a little tuning, for hosts with this version of squeeze-compress. auto: the smaller.",
+)
+@as_json
+def delta(old: Path, new: Path, output: Path, form: Literal["auto", "block", "symbol"], as_json: bool) -> None:
+    """Write the update that makes the file NEW of the file OLD. Needs no torch."""
+    from compress.artifact import delta as delta_file
+    from compress.display.delta import made
+
+    found = delta_file.make(old, new, form=form)
+    delta_file.write(output, found)
+    if as_json:
+        click.echo(json.dumps({"file": str(output), **found.to_json()}, indent=1))
+    else:
+        made(output, found)
+
+
+@click.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("update", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The .sqz file to write.")
+@as_json
+def apply(old: Path, update: Path, output: Path, as_json: bool) -> None:
+    """Make the new file of OLD and UPDATE, byte for byte. OUTPUT may be OLD, and is replaced when all of it is there.
+
+    OLD must be the very file that UPDATE was made for. Needs no torch.
+    """
+    from compress.artifact.delta import apply as apply_delta
+
+    header = apply_delta(old, update, output)
+    digest = header.new_sha256.hex()
+    if as_json:
+        facts = {"file": str(output), "size_bytes": header.new_size, "sha256": digest, "form": header.form.name.lower()}
+        click.echo(json.dumps(facts, indent=1))
+    else:
+        click.echo(f"{output}: {header.new_size:,} bytes, sha256 {digest}")
