@@ -3,6 +3,7 @@
 import io
 import itertools
 
+import delta_file
 import numpy as np
 import pytest
 import tiny_net
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.artifact import block_delta, delta, layout, reader, writer
-from compress.artifact.checksums import crc32c, sha256
+from compress.artifact.checksums import sha256
 from compress.artifact.delta_layout import (
     BODY_OFFSET,
     Copy,
@@ -28,16 +29,7 @@ BASE = bytes(range(200))
 
 
 def file_of(body, base=BASE, new=b"new file!", **changes):
-    """A .sqzd in which every length and checksum fits, but for `changes` to its header."""
-    fields = {
-        "form": Form.BLOCK,
-        "file_size": BODY_OFFSET + len(body) + 4,
-        "base_size": len(base),
-        "new_size": len(new),
-        "base_sha256": sha256(base),
-        "new_sha256": sha256(new),
-    }
-    return pack_header(DeltaHeader(**fields | changes)) + body + crc32c(body).to_bytes(4, "little")
+    return delta_file.file_of(body, base, new, **changes)
 
 
 @pytest.fixture
@@ -218,9 +210,8 @@ def test_every_changed_byte_is_refused(place, tmp_path):
 def test_every_field_of_the_header_is_checked(place, at, value, error, message):
     """With a checksum that fits."""
     data = file_of(pack_instructions([Literal(b"new file!")]))
-    head = data[:at] + value + data[at + len(value) : 96]
     with pytest.raises(error, match=message):
-        place(head + crc32c(head).to_bytes(4, "little") + data[100:])
+        place(delta_file.with_header(data, at, value))
 
 
 @pytest.mark.parametrize(
