@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= pipelines/deep.yaml
+PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint format wheel smoke gate bench bench-rate clean
@@ -22,8 +23,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 run: install ## Run a recipe (RECIPE=pipelines/deep.yaml), setting everything up first.
 	$(BIN)/squeeze-compress run $(RECIPE)
 
-test: install ## Run the tests.
-	$(BIN)/python -m pytest
+test: install ## Run the tests, a file at a time in each of PROCESSES (2).
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
 
 lint: install ## Check style (ruff) and types (mypy).
 	$(BIN)/ruff check .
