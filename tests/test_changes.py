@@ -128,3 +128,9 @@ def test_damaged_streams_are_refused_or_decode_to_something_else():
 def test_a_row_that_is_longer_than_the_layer_takes_no_memory():
     old, new = np.array([1, -2, 0, 3]), np.array([1, -1, 0, 3])
     assert changes.encode(old, new, 1 << 40) == changes.encode(old, new, 4)
+
+
+def test_levels_so_large_that_a_change_would_overflow_are_refused():
+    for old, new in (([0], [-(1 << 63)]), ([1 << 62 | 1], [0]), ([-(1 << 63)], [-(1 << 63)])):
+        with pytest.raises(ValueError, match="levels must be in"):
+            changes.encode(np.array(old, np.int64), np.array(new, np.int64), 1)

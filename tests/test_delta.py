@@ -10,7 +10,7 @@ import tiny_net
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compress.artifact import block_delta, delta, layout, reader, writer
+from compress.artifact import block_delta, delta, delta_apply, layout, reader, writer
 from compress.artifact.checksums import sha256
 from compress.artifact.delta_layout import (
     BODY_OFFSET,
@@ -39,7 +39,7 @@ def place(tmp_path):
     def apply(data, base=BASE, **options):
         (tmp_path / "base").write_bytes(base)
         (tmp_path / "update.sqzd").write_bytes(data)
-        delta.apply(tmp_path / "base", tmp_path / "update.sqzd", tmp_path / "out", **options)
+        delta_apply.apply(tmp_path / "base", tmp_path / "update.sqzd", tmp_path / "out", **options)
         return (tmp_path / "out").read_bytes()
 
     return apply
@@ -220,8 +220,8 @@ def test_every_field_of_the_header_is_checked(place, at, value, error, message):
         ("", "instructions make 0 bytes"),
         ("00", "an instruction of no bytes, at byte 0"),
         ("01 00", "an instruction of no bytes"),
-        ("12 61", "the instructions end 8 bytes inside one"),
-        ("13", "the instructions end 1 bytes inside one"),
+        ("12 61", "the instructions end inside one, 8 bytes short"),
+        ("13", "the instructions end inside one, 1 bytes short"),
         ("13 c0 01", "a copy of bytes 192 to 201 of a base of 200"),
         ("13 ff ff ff ff 7f", "a copy of bytes 34,359,738,367 to"),
         ("14", "make at least 10 bytes, the header declares a new file of 9"),
@@ -274,9 +274,9 @@ def test_a_file_is_made_of_another(pair, tmp_path, form):
     old, new = pair
     made = delta.make(old, new, form=form)
     delta.write(tmp_path / "update.sqzd", made)
-    header = delta.apply(old, tmp_path / "update.sqzd", tmp_path / "made.sqz")
+    header = delta_apply.apply(old, tmp_path / "update.sqzd", tmp_path / "made.sqz")
     assert (tmp_path / "made.sqz").read_bytes() == new.read_bytes()
-    assert header == delta.read_header(tmp_path / "update.sqzd")
+    assert header == delta_apply.check(tmp_path / "update.sqzd")
     assert header.form == made.form and header.file_size == made.size_bytes < made.new_size == new.stat().st_size
     if form == "auto":
         assert made.block_size is not None and made.symbol_size is not None
@@ -288,10 +288,10 @@ def test_a_file_is_made_of_another(pair, tmp_path, form):
 def test_the_new_file_may_replace_the_old_one(pair, tmp_path):
     old, new = pair
     delta.write(tmp_path / "update.sqzd", delta.make(old, new, form="block"))
-    delta.apply(old, tmp_path / "update.sqzd", old)
+    delta_apply.apply(old, tmp_path / "update.sqzd", old)
     assert old.read_bytes() == new.read_bytes()
     with pytest.raises(WrongBase, match="it is the file that this delta makes"):
-        delta.apply(old, tmp_path / "update.sqzd", old)
+        delta_apply.apply(old, tmp_path / "update.sqzd", old)
 
 
 def test_the_same_file_needs_next_to_nothing(pair):
@@ -315,13 +315,13 @@ def test_damaged_and_missing_files_are_named(pair, tmp_path):
     delta.write(tmp_path / "u.sqzd", delta.make(old, new, form="block"))
     for arguments in ((none, tmp_path / "u.sqzd", tmp_path / "x"), (old, none, tmp_path / "x")):
         with pytest.raises(InputError, match=f"^{none}: cannot be read: No such file"):
-            delta.apply(*arguments)
+            delta_apply.apply(*arguments)
     with pytest.raises(InputError, match=r"none/x: cannot be written: No such file"):
-        delta.apply(old, tmp_path / "u.sqzd", none / "x")
+        delta_apply.apply(old, tmp_path / "u.sqzd", none / "x")
     with pytest.raises(InputError, match=r"none/x: cannot be written: No such file"):
         delta.write(none / "x", delta.make(old, new, form="block"))
     with pytest.raises(CorruptArtifact, match=r"old\.sqz: not a \.sqzd file"):
-        delta.apply(old, old, tmp_path / "x")
+        delta_apply.apply(old, old, tmp_path / "x")
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
@@ -336,7 +336,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_sibling(pair, tmp_path, monkeypa
 
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else InputError) as caught:
-        delta.apply(old, update, old)
+        delta_apply.apply(old, update, old)
     if isinstance(error, OSError):
         assert str(caught.value) == f"{old}: cannot be written: No space left on device"
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -39,7 +39,7 @@ def test_bytes_and_hours(file):
 
 def test_a_delta_is_a_row_of_each_form(file, tmp_path):
     other = tiny_net.write(tmp_path / "old.sqz")
-    made = delta.make(other, file)
+    made = delta.make(other, file, form="auto")
     rows = fleet(file, n_devices=1, bits_per_second=1.0, against=other).rows[3:]
     assert [(row.what, row.device_bytes) for row in rows] == [
         ("delta after old.sqz, block form", made.block_size),
@@ -78,7 +78,9 @@ BAD_RATES = [
 ]
 
 
-@pytest.mark.parametrize("text", [*BAD_RATES, "١kbit", ".5bit", "100kbit/h", "kbit"])
+@pytest.mark.parametrize(
+    "text", [*BAD_RATES, "١kbit", ".5bit", "100kbit/h", "kbit", "1" * 400 + "bit", "0." + "0" * 320 + "1bit"]
+)
 def test_other_rates_are_refused(text):
     with pytest.raises(InputError, match="must be a number and one of bit, kbit, Mbit, Gbit, a second"):
         parse_rate(text)
@@ -89,7 +91,7 @@ def test_devices(text, number):
     assert parse_devices(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "-5", "1.5", "1e13", "inf", "nan", "many", "1e999999", "1e-3"])
+@pytest.mark.parametrize("text", ["", "0", "-5", "1.5", "1e13", "inf", "nan", "many", "1e999999", "1e-3", "1_000", " 1e6 ", "١٢"])
 def test_other_numbers_of_devices_are_refused(text):
     with pytest.raises(InputError, match=r"must be a whole number from 1 to 1e\+12"):
         parse_devices(text)
@@ -107,7 +109,7 @@ def test_the_command(file, tmp_path):
         "fleet_hours": pytest.approx(16e6 / 3),
     }
     text = call("fleet", file, "--devices", "1e6", "--rate", "100kbit").stdout
-    assert "240,000,000,000,000" in text and "5.3333" in text and "1,000,000 devices, 100,000 bit/s to each" in text
+    assert "240,000,000,000,000" in text and "5.33" in text and "1,000,000 devices, 100,000 bit/s to each" in text
 
 
 def test_the_command_refuses(file, tmp_path):
@@ -118,3 +120,24 @@ def test_the_command_refuses(file, tmp_path):
     assert "No such file" in refused("fleet", tmp_path / "none", "--devices", "1", "--rate", "1bit")
     file.write_bytes(file.read_bytes()[:-1] + b"\0")
     assert "SHA-256 of the content" in refused("fleet", file, "--devices", "1", "--rate", "1bit")
+
+
+def test_names_of_files_are_shown_as_they_are(file, tmp_path):
+    """Not as markup of the table."""
+    odd = file.rename(tmp_path / "n[@click]et[bold].sqz")
+    assert "n[@click]et[bold].sqz" in call("fleet", odd, "--devices", "1", "--rate", "1kbit").stdout
+
+
+def test_hours_of_a_fast_link_are_not_nothing(file):
+    text = call("fleet", file, "--devices", "1", "--rate", "100Mbit").stdout
+    assert f"{8 * file.stat().st_size / 1e8 / 3600:.3g}" in text.splitlines()[3]
+
+
+def test_a_damaged_delta_is_refused(file, tmp_path):
+    update = tmp_path / "u.sqzd"
+    delta.write(update, delta.make(tiny_net.write(tmp_path / "old.sqz"), file))
+    damaged = bytearray(update.read_bytes())
+    damaged[110] ^= 1
+    update.write_bytes(damaged)
+    message = refused("fleet", file, "--devices", "1", "--rate", "1bit", "--delta", update)
+    assert message.startswith(f"error: {update}: the body is damaged")

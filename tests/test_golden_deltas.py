@@ -7,7 +7,7 @@ import pytest
 from make_golden import GOLDEN, GOLDEN_BAD
 
 from compress import errors
-from compress.artifact import delta
+from compress.artifact import delta_apply
 
 FILES = sorted(GOLDEN.glob("*.sqzd"))
 BAD_FILES = sorted(GOLDEN_BAD.glob("*.sqzd"))
@@ -18,7 +18,7 @@ EXPECTED = json.loads((GOLDEN_BAD / "expected_deltas.json").read_text())
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_golden_delta_makes_the_same_file(path, tmp_path):
     base, new = GOLDEN / PAIRS[path.name]["base"], GOLDEN / PAIRS[path.name]["new"]
-    delta.apply(base, path, tmp_path / "new.sqz")
+    delta_apply.apply(base, path, tmp_path / "new.sqz")
     assert (tmp_path / "new.sqz").read_bytes() == new.read_bytes()
     assert plain_delta.apply(base.read_bytes(), path.read_bytes()) == new.read_bytes()
 
@@ -27,7 +27,7 @@ def test_golden_delta_makes_the_same_file(path, tmp_path):
 def test_bad_delta_is_refused_by_name(path, tmp_path):
     expected = EXPECTED[path.name]
     with pytest.raises(errors.CompressError) as caught:
-        delta.apply(GOLDEN / expected["base"], path, tmp_path / "new.sqz")
+        delta_apply.apply(GOLDEN / expected["base"], path, tmp_path / "new.sqz")
     assert type(caught.value).__name__ == expected["error"]
     assert str(path) in str(caught.value) and expected["message"] in str(caught.value)
     assert not list(tmp_path.iterdir())

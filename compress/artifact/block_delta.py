@@ -95,6 +95,8 @@ def pieces(body: BinaryIO, header: DeltaHeader, base: BinaryIO) -> Iterator[byte
             if offset + length > header.base_size:
                 raise CorruptArtifact(f"a copy of bytes {offset:,} to {offset + length:,} of a base of {header.base_size:,}")
             base.seek(offset)
+        else:
+            source.check(length)
         for size in [PIECE] * (length // PIECE) + [length % PIECE]:
             yield _exactly(base, size, "the base") if head & 1 else source.take(size)
         done += length
@@ -107,19 +109,22 @@ class _Body:
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self.file = file
-        self.left = size
+        self.size = self.left = size
+
+    def check(self, n_bytes: int) -> None:
+        if n_bytes > self.left:
+            raise CorruptArtifact(f"the instructions end inside one, {n_bytes - self.left:,} bytes short")
 
     def take(self, n_bytes: int) -> bytes:
-        if n_bytes > self.left:
-            raise CorruptArtifact(f"the instructions end {n_bytes - self.left:,} bytes inside one")
+        self.check(n_bytes)
         self.left -= n_bytes
         return _exactly(self.file, n_bytes, "the delta")
 
     def varint(self) -> int:
-        packed = b""
+        start, packed = self.size - self.left, b""
         while len(packed) < MAX_BYTES and (not packed or packed[-1] >= 0x80):
             packed += self.take(1)
-        return read_varint(packed, 0)[0]
+        return read_varint(packed, 0, origin=start)[0]
 
 
 def _exactly(file: BinaryIO, n_bytes: int, what: str) -> bytes:

@@ -12,8 +12,9 @@ with warnings.catch_warnings():
     import google_crc32c
 
 
-def crc32c(data: bytes) -> int:
-    return int(google_crc32c.value(data))
+def crc32c(data: bytes, before: int = 0) -> int:
+    """before: the checksum of the bytes that come before `data`."""
+    return int(google_crc32c.extend(before, data))
 
 
 def indices_crc32c(indices: npt.NDArray[np.int32]) -> int:

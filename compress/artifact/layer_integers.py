@@ -132,7 +132,7 @@ def rebuilt(was: Layer, values: Values | None, integers: Integers) -> Layer:
     try:
         return SharedLayer(was.name, was.shape, indices, after.codebook, after.step)
     except ValueError as error:  # a value that is not finite
-        raise CorruptArtifact(str(error)) from error
+        raise CorruptArtifact(str(error).removeprefix(f"{was.name}: ")) from error
 
 
 def _rising(floats: npt.NDArray[Any]) -> Integers:

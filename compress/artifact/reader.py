@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +43,7 @@ from compress.artifact.streams import bits_dtype, indices_of, indices_of_levels,
 from compress.artifact.table import parse_layer_table
 from compress.errors import ArtifactError, CorruptArtifact, CorruptStream, InputError
 from compress.layer import Layer, RawTensor, SharedLayer
+from compress.regular_file import open_regular
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +114,7 @@ class Contents:
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
     """The whole file, once its first bytes say that it is a .sqz file of that length."""
-    with Path(path).open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(FILE_HEADER.size)
         size_bytes = os.fstat(file.fileno()).st_size
         parse_file_header(head, size_bytes)

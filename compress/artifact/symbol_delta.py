@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata as package
 
-import numpy as np
-
 from compress.artifact import metadata as metadata_json
 from compress.artifact import reader, symbol_layout
 from compress.artifact.layer_integers import Values, comparable, identical, old_integers, rebuilt, same_values
@@ -22,18 +20,8 @@ from compress.artifact.reader import Contents
 from compress.artifact.symbol_layout import LayerChange, MetadataChange, Op, SymbolBody
 from compress.artifact.writer_settings import settings_of
 from compress.codecs import changes
-from compress.errors import CorruptArtifact, InputError, UnsupportedVersion
+from compress.errors import CorruptArtifact, InputError, LimitExceeded, UnsupportedVersion
 from compress.layer import Layer, SharedLayer
-
-
-@dataclass(frozen=True)
-class Made:
-    """body: of the delta. n_compared: weights of NEW that were coded against the base or are the same; n_changed of them have
-    another level, or, in a raw tensor, another value."""
-
-    body: bytes
-    n_compared: int
-    n_changed: int
 
 
 def encoder() -> str:
@@ -41,7 +29,7 @@ def encoder() -> str:
     return f"squeeze-compress {package.version('squeeze-compress')}"
 
 
-def make(base: bytes, new: bytes) -> Made:
+def make(base: bytes, new: bytes) -> bytes:
     """The body of a symbol-form delta between two whole .sqz files.
 
     Raises InputError where no setting of this writer makes the bytes of `new` again."""
@@ -63,7 +51,7 @@ def make(base: bytes, new: bytes) -> Made:
         whole = settings.write({layer.name: layer for layer in coded.whole}, {})
     change = MetadataChange.between(_metadata_bytes(base_contents), _metadata_bytes(new_contents))
     body = SymbolBody(encoder(), settings, change, whole, tuple(coded.changes))
-    return Made(symbol_layout.pack(body), coded.n_compared, coded.n_changed)
+    return symbol_layout.pack(body)
 
 
 @dataclass
@@ -72,33 +60,25 @@ class _Coded:
 
     changes: list[LayerChange] = field(default_factory=list)
     whole: list[Layer] = field(default_factory=list)
-    n_compared: int = 0
-    n_changed: int = 0
 
     def add(self, layer: Layer, was: Layer | None, place: int, size_bytes: int) -> None:
         """was: the base's layer of that name, `place` in its table. size_bytes: of the layer in NEW."""
         if was is not None and identical(was, layer):
-            self._add(LayerChange(Op.KEPT, place), layer.n_weights, 0)
+            self.changes.append(LayerChange(Op.KEPT, place))
             return
         pair = None if was is None else comparable(was, layer)
         if was is None or pair is None:
             self._add_whole(layer)
             return
-        old, new = pair
         values = []
         if isinstance(layer, SharedLayer) and not same_values(was, layer):
             values.append(Values.of(layer).to_tensor(layer.name))
-        stream = changes.encode(old, new, _columns(layer))
+        stream = changes.encode(*pair, _columns(layer))
         if len(stream) + sum(tensor.array.nbytes for tensor in values) >= size_bytes:
             self._add_whole(layer)
             return
-        self._add(LayerChange(Op.REVALUED if values else Op.CHANGED, place, stream), new.size, int(np.count_nonzero(old != new)))
+        self.changes.append(LayerChange(Op.REVALUED if values else Op.CHANGED, place, stream))
         self.whole += values
-
-    def _add(self, change: LayerChange, n_compared: int, n_changed: int) -> None:
-        self.changes.append(change)
-        self.n_compared += n_compared
-        self.n_changed += n_changed
 
     def _add_whole(self, layer: Layer) -> None:
         self.changes.append(LayerChange(Op.WHOLE))
@@ -106,22 +86,30 @@ class _Coded:
 
 
 def apply(packed: bytes, base: bytes, *, max_weights: int = MAX_WEIGHTS) -> bytes:
-    """NEW. packed: the body of a delta. base: the .sqz file that it was made for.
+    """NEW. packed: the body of a delta. base: the .sqz file that it was made for. max_weights: of the base, of Whole, of NEW.
 
-    Raises UnsupportedVersion for a delta of another encoder, CorruptArtifact."""
+    Raises UnsupportedVersion for a delta of another encoder, LimitExceeded, CorruptArtifact."""
     wanted = symbol_layout.parse_encoder(packed)
     if wanted != encoder():
         raise UnsupportedVersion(f"of the symbol form, for the encoder {wanted!r}; this one is {encoder()!r}")
     body = symbol_layout.parse(packed)
-    contents = reader.parse(base, max_weights)
-    base_layers = list(reader.read_bytes(base, max_weights=max_weights).layers.values())
+    with reader.named("the base"):
+        contents = reader.parse(base, max_weights)
+    base_layers = list(reader.read_bytes(base, name="the base", max_weights=max_weights).layers.values())
     whole = reader.read_bytes(body.whole, name="Whole", max_weights=max_weights).layers if body.whole else {}
     layers: dict[str, Layer] = {}
+    n_weights = 0
     for layer in _rebuilt(body.layers, base_layers, list(whole.values())):
         if layer.name in layers:
             raise CorruptArtifact(f"{layer.name}: named twice")
+        n_weights += layer.n_weights
+        if n_weights > max_weights:
+            raise LimitExceeded(f"the new file has over {max_weights:,} weights, which are allowed")
         layers[layer.name] = layer
-    return body.settings.write(layers, metadata_json.parse(body.metadata.apply(_metadata_bytes(contents))))
+    try:
+        return body.settings.write(layers, metadata_json.parse(body.metadata.apply(_metadata_bytes(contents))))
+    except InputError as error:  # what a writer's caller is told of tensors or metadata that no file can hold
+        raise CorruptArtifact(f"the new file cannot be written: {error}") from error
 
 
 def _rebuilt(changes_of: Sequence[LayerChange], base: Sequence[Layer], whole: Sequence[Layer]) -> Iterator[Layer]:

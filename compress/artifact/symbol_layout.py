@@ -11,8 +11,10 @@ from enum import IntEnum
 
 from compress.artifact.layout import MAX_BLOCK_LOG, MIN_BLOCK_LOG
 from compress.artifact.writer_settings import CODERS, POSITIONS, Settings
-from compress.codecs.bits import read_varint, write_varint
+from compress.codecs.bits import Cursor, write_varint
 from compress.errors import CorruptArtifact
+
+CUT = "the body ends inside a field"
 
 
 class Op(IntEnum):
@@ -83,12 +85,12 @@ def _pack_layers(layers: Sequence[LayerChange]) -> bytes:
 
 def parse_encoder(data: bytes) -> str:
     """The first field alone: what comes after it may be another version's."""
-    return _encoder(_Cursor(data))
+    return _encoder(Cursor(data, CUT))
 
 
 def parse(data: bytes) -> SymbolBody:
     """Every length is held against the bytes there are. Raises CorruptArtifact."""
-    cursor = _Cursor(data)
+    cursor = Cursor(data, CUT)
     encoder = _encoder(cursor)
     coder, positions, block_log = cursor.take(3)
     for what, value, allowed in (("coder", coder, CODERS), ("positions", positions, POSITIONS)):
@@ -106,37 +108,16 @@ def parse(data: bytes) -> SymbolBody:
     return SymbolBody(encoder, Settings(CODERS[coder], POSITIONS[positions], 1 << block_log), metadata, whole, tuple(layers))
 
 
-def _encoder(cursor: _Cursor) -> str:
+def _encoder(cursor: Cursor) -> str:
     name = cursor.sized()
     if not name or not name.isascii() or not name.decode("ascii").isprintable():
         raise CorruptArtifact(f"the encoder's name is {name[:40]!r}, must be printable ASCII")
     return name.decode("ascii")
 
 
-def _parse_layer(cursor: _Cursor) -> LayerChange:
+def _parse_layer(cursor: Cursor) -> LayerChange:
     op = cursor.take(1)[0]
     if op not in list(Op):
         raise CorruptArtifact(f"layer change {op}, allowed 0 to {max(Op)}")
     base_layer = cursor.varint() if op != Op.WHOLE else 0
     return LayerChange(Op(op), base_layer, cursor.sized() if op in (Op.CHANGED, Op.REVALUED) else b"")
-
-
-class _Cursor:
-    """A place in the body. Nothing is read past the end."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.offset = 0
-
-    def take(self, n_bytes: int) -> bytes:
-        if n_bytes > len(self.data) - self.offset:
-            raise CorruptArtifact(f"the body ends inside a field, {n_bytes - len(self.data) + self.offset:,} bytes short")
-        self.offset += n_bytes
-        return self.data[self.offset - n_bytes : self.offset]
-
-    def varint(self) -> int:
-        value, self.offset = read_varint(self.data, self.offset)
-        return value
-
-    def sized(self) -> bytes:
-        return self.take(self.varint())

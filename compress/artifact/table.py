@@ -37,7 +37,7 @@ from compress.artifact.layout import (
     raw_block,
     version_of,
 )
-from compress.codecs.bits import read_varint, write_varint
+from compress.codecs.bits import Cursor, write_varint
 from compress.errors import ArtifactError, CorruptArtifact, LimitExceeded, UnsupportedVersion
 from compress.layer import MAX_CENTROIDS, MAX_LEVEL, MAX_VALUE, MIN_STEP
 
@@ -53,7 +53,7 @@ def pack_layer_table(records: Sequence[LayerRecord]) -> bytes:
 
 def parse_layer_table(table: bytes, header: FileHeader, *, max_weights: int) -> list[LayerRecord]:
     """Also holds the table against File_Size: the payloads that it declares must fill the file exactly."""
-    cursor = _Cursor(table)
+    cursor = Cursor(table, "the table ends inside a record")
     records: list[LayerRecord] = []
     names: set[str] = set()
     n_weights = payload_size = 0
@@ -87,30 +87,6 @@ def _shared_prefix(name: str, previous: str) -> int:
         if a != b:
             return i
     return min(len(name), len(previous))
-
-
-class _Cursor:
-    """A place in the table. Nothing is read past the end."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.offset = 0
-
-    def take(self, n_bytes: int) -> bytes:
-        if n_bytes > len(self.data) - self.offset:
-            raise CorruptArtifact(f"the table ends inside a record, {n_bytes - len(self.data) + self.offset:,} bytes short")
-        self.offset += n_bytes
-        return self.data[self.offset - n_bytes : self.offset]
-
-    def u8(self) -> int:
-        return self.take(1)[0]
-
-    def u32(self) -> int:
-        return int.from_bytes(self.take(4), "little")
-
-    def varint(self) -> int:
-        value, self.offset = read_varint(self.data, self.offset)
-        return value
 
 
 def _pack_record(record: LayerRecord, previous: str) -> bytes:
@@ -155,7 +131,7 @@ def _pack_block(record: LayerRecord, block: BlockRecord) -> bytes:
     return b"".join(parts) + block.payload_crc.to_bytes(4, "little")
 
 
-def _parse_name(cursor: _Cursor, previous: str) -> str:
+def _parse_name(cursor: Cursor, previous: str) -> str:
     n_shared, suffix_size = cursor.u8(), cursor.u8()
     if n_shared > len(previous):
         raise CorruptArtifact(f"a name shares {n_shared} bytes with {previous!r}, which has {len(previous)}")
@@ -165,7 +141,7 @@ def _parse_name(cursor: _Cursor, previous: str) -> str:
     return name
 
 
-def _parse_record(cursor: _Cursor, name: str, block_size: int, weights_left: int) -> LayerRecord:
+def _parse_record(cursor: Cursor, name: str, block_size: int, weights_left: int) -> LayerRecord:
     kind_and_dims = cursor.u8()
     if kind_and_dims & 15 not in list(Kind):
         raise CorruptArtifact(f"kind {kind_and_dims & 15}, allowed 0 to {max(Kind)}")
@@ -195,7 +171,7 @@ def _parse_record(cursor: _Cursor, name: str, block_size: int, weights_left: int
     return replace(record, blocks=blocks)
 
 
-def _parse_codebook(cursor: _Cursor, kind: Kind) -> npt.NDArray[Any]:
+def _parse_codebook(cursor: Cursor, kind: Kind) -> npt.NDArray[Any]:
     n_centroids = cursor.varint()
     if n_centroids > MAX_CENTROIDS:
         raise LimitExceeded(f"{n_centroids:,} centroids, at most {MAX_CENTROIDS:,} are allowed")
@@ -209,7 +185,7 @@ def _parse_codebook(cursor: _Cursor, kind: Kind) -> npt.NDArray[Any]:
     return codebook
 
 
-def _parse_step(cursor: _Cursor) -> tuple[np.float32, int, int]:
+def _parse_step(cursor: Cursor) -> tuple[np.float32, int, int]:
     step = np.frombuffer(cursor.take(4), "<f4")[0]
     if not (np.isfinite(step) and step >= MIN_STEP):
         raise CorruptArtifact(f"step is {step}, must be a normal float32 above zero")
@@ -221,7 +197,7 @@ def _parse_step(cursor: _Cursor) -> tuple[np.float32, int, int]:
     return np.float32(step), n_negative, n_positive
 
 
-def _parse_streams(cursor: _Cursor, record: LayerRecord) -> tuple[PositionMode, Stream | None, Stream | None]:
+def _parse_streams(cursor: Cursor, record: LayerRecord) -> tuple[PositionMode, Stream | None, Stream | None]:
     mode_and_coder = cursor.u8()
     if mode_and_coder & 15 not in list(PositionMode):
         raise CorruptArtifact(f"position mode {mode_and_coder & 15}, allowed 0 to {max(PositionMode)}")
@@ -255,7 +231,7 @@ def _check_has_levels(record: LayerRecord, coder_id: int) -> None:
         raise LimitExceeded(f"levels span [-{record.extent[0]}, {record.extent[1]}], the coder takes {codecs.MAX_CODED_LEVEL:,}")
 
 
-def _parse_stream(cursor: _Cursor, coder_id: int) -> Stream:
+def _parse_stream(cursor: Cursor, coder_id: int) -> Stream:
     if coder_id not in codecs.CODER_IDS:
         known = ", ".join(f"{number} {name}" for number, name in codecs.CODER_IDS.items())
         raise UnsupportedVersion(f"coder {coder_id}, this reader knows {known}")
@@ -264,7 +240,7 @@ def _parse_stream(cursor: _Cursor, coder_id: int) -> Stream:
     return Stream(coder_id, cursor.take(cursor.varint()))
 
 
-def _parse_block(cursor: _Cursor, record: LayerRecord, index: int, n_weights: int) -> BlockRecord:
+def _parse_block(cursor: Cursor, record: LayerRecord, index: int, n_weights: int) -> BlockRecord:
     if record.kind in RAW_KINDS:
         return raw_block(n_weights, DTYPES[record.kind].itemsize, cursor.u32())
     n_nonzero, positions_size, gap_count = n_weights, 0, 0

@@ -29,6 +29,19 @@ device = click.option(
 )
 
 
+def refuse_inputs(output: Path, *inputs: Path) -> None:
+    """Raises InputError for an output that is one of the files that are read, by whatever name."""
+    from compress.errors import InputError
+
+    for path in inputs:
+        try:
+            same = output.samefile(path)
+        except OSError:  # one of them is not there
+            continue
+        if same:
+            raise InputError(f"{output}: is read from ({path}), and would be overwritten; name another file to write")
+
+
 class _PageFile(click.Path):
     """A .html file to write: nothing else is overwritten by a page, and its folder must be there before work begins."""
 

@@ -19,6 +19,7 @@ from compress.codecs.range_coder import check_end, padded
 Levels = npt.NDArray[np.int64]
 
 MAX_CHANGE = (2 << MAX_BITS) - 1  # in magnitude; float32 values as integers are up to 2^32 - 1 apart
+LARGEST = 1 << 62  # of a level, in magnitude: so that a change does not overflow
 BITS_A_DECISION = 12  # at most
 
 
@@ -27,6 +28,8 @@ def encode(old: Levels, new: Levels, columns: int) -> bytes:
     if old.ndim != 1 or old.shape != new.shape or not old.size:
         raise ValueError(f"old and new levels are of one shape (n,) with n > 0, got {old.shape} and {new.shape}")
     old, new = old.astype(np.int64), new.astype(np.int64)
+    if max(int(old.max()), int(new.max())) > LARGEST or min(int(old.min()), int(new.min())) < -LARGEST:
+        raise ValueError(f"levels must be in [-{LARGEST:,}, {LARGEST:,}]")
     magnitude = np.abs(new - old)
     if int(magnitude.max()) > MAX_CHANGE:
         raise ValueError(f"levels change by up to {magnitude.max():,}, allowed {MAX_CHANGE:,}")

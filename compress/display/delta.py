@@ -22,9 +22,11 @@ def made(path: Path, delta: Delta) -> None:
     console.print(table)
     if delta.no_symbol:
         console.print(f"no symbol form: {delta.no_symbol}", markup=False, soft_wrap=True)
-    if delta.symbol_size is not None:
-        changed = f"{delta.n_changed:,} of {delta.n_compared:,} values that both files have"
-        console.print(f"changed: {changed} ({100 * delta.n_changed / max(1, delta.n_compared):.2f}%)")
+    if delta.n_compared:
+        share = f"{delta.n_changed:,} of {delta.n_compared:,} ({100 * delta.n_changed / delta.n_compared:.2f}%)"
+        console.print(f"weights that changed, of tensors in both files: {share}", markup=False, soft_wrap=True)
     form = delta.form.name.lower()
-    needs = "this version of squeeze-compress to apply" if form == "symbol" else "no encoder and no decoder to apply"
+    needs = "this version of squeeze-compress to apply; a device refuses it" if form == "symbol" else "no coder to apply"
     console.print(f"{path}: {delta.size_bytes:,} bytes, {form} form; takes {needs}", markup=False, soft_wrap=True)
+    if not delta.saves_bytes:
+        console.print("not smaller than NEW: send NEW", markup=False)

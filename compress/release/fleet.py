@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import asdict, dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from compress.artifact import delta as delta_file
-from compress.artifact import reader
+from compress.artifact import delta_apply, reader
 from compress.artifact.layout import Kind
 from compress.errors import InputError
 from compress.ledger.ledger import ALEXNET_BYTES
 
 FP32_BYTES = 4
 MAX_DEVICES = 10**12
-RATE = re.compile(r"(\d+(?:\.\d+)?)(k|M|G)?bit(?:/s)?", re.ASCII)
+RATE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(k|M|G)?bit(?:/s)?", re.ASCII)
+DEVICES = re.compile(r"\d{1,13}(?:\.\d{1,13})?(?:[eE]\+?\d{1,2})?", re.ASCII)
 PREFIXES = {None: 1, "k": 10**3, "M": 10**6, "G": 10**9}
 RATE_RULE = "must be a number and one of bit, kbit, Mbit, Gbit, a second, for instance 100kbit or 2.5Mbit/s"
 
@@ -65,7 +66,7 @@ def fleet(
         (Path(file).name, len(contents.data)),
     ]
     if against is not None:
-        made = delta_file.make(against, file)
+        made = delta_file.make(against, file, form="auto")
         sizes = (("block", made.block_size), ("symbol", made.symbol_size))
         things += [(f"delta after {Path(against).name}, {form} form", size) for form, size in sizes if size is not None]
     if update is not None:
@@ -74,7 +75,7 @@ def fleet(
 
 
 def _form(update: str | os.PathLike[str], file: str | os.PathLike[str], digest: str) -> str:
-    header = delta_file.read_header(update)
+    header = delta_apply.check(update)
     if header.new_sha256.hex() != digest:
         raise InputError(f"{update}: makes the file of SHA-256 {header.new_sha256.hex()}, {file} is of SHA-256 {digest}")
     return header.form.name.lower()
@@ -95,10 +96,7 @@ def parse_rate(text: str) -> float:
 
 def parse_devices(text: str) -> int:
     """A number of devices, "1e6" too. Raises InputError."""
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal(0)
-    if not number.is_finite() or not 1 <= number <= MAX_DEVICES or number != int(number):
+    number = Decimal(text if DEVICES.fullmatch(text) else 0)
+    if not 1 <= number <= MAX_DEVICES or number != int(number):
         raise InputError(f"devices is {text!r}, must be a whole number from 1 to {MAX_DEVICES:.0e}, for instance 1e6")
     return int(number)
