@@ -20,8 +20,8 @@ from compress.errors import CorruptArtifact, InputError
 from compress.export.load import Factory, architecture, from_artifact
 from compress.measure.fidelity import Fidelity, compare, logits
 from compress.models import batchnorm, pretrained
+from compress.models.built_in import build as build_net
 from compress.models.factory import build_from
-from compress.models.squeezenet import SqueezeNet
 from compress.paths import is_url
 from compress.recipe import Source
 from compress.subject import n_outputs
@@ -144,7 +144,7 @@ def uncompressed(
     # A file that lies may describe a net too large for memory: on the meta device until the weights are seen to fit.
     if model is None:
         with torch.device("meta"):
-            net: nn.Module = SqueezeNet(architecture(artifact.metadata, str(file)))
+            net: nn.Module = build_net(architecture(artifact.metadata, str(file)))
     else:
         net = build_from(model, "--model")
     if source is None and model is not None:

@@ -13,11 +13,13 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from compress import yaml_file
 from compress.errors import RecipeError
-from compress.recipe import EntryError, FactorySpec, Recipe, Source, SqueezeNetSpec
+from compress.recipe import AlexNetSpec, EntryError, FactorySpec, Recipe, Source, SqueezeNetSpec
 
 MAX_RECIPE_BYTES = 1 << 20
-KINDS_OF_MODEL = (SqueezeNetSpec.__name__, FactorySpec.__name__)  # pydantic names the kind among the fields; a user does not
+# pydantic names the kind among the fields; a user does not
+KINDS_OF_MODEL = (SqueezeNetSpec.__name__, AlexNetSpec.__name__, FactorySpec.__name__)
 
 
 def shipped() -> dict[str, Path]:
@@ -81,6 +83,7 @@ def sources(values: Iterable[str]) -> tuple[Source, ...]:
 def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        yaml_file.check_nodes(node, str(path), what="a recipe", error=RecipeError)
         fields = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)

@@ -16,7 +16,7 @@ from compress.export.load import build
 from compress.ledger import ledger
 from compress.measure import cost
 from compress.measure.fidelity import at_chance_level, compare, logits
-from compress.recipe import Recipe, SqueezeNetSpec
+from compress.recipe import FactorySpec, Recipe
 from compress.subject import Subject
 
 
@@ -29,7 +29,7 @@ class StageRows:
         self._device = device
         self._subject = subject
         self._splits = splits
-        self._model = None if isinstance(recipe.model, SqueezeNetSpec) else lambda: copy.deepcopy(subject.net).cpu()
+        self._model = (lambda: copy.deepcopy(subject.net).cpu()) if isinstance(recipe.model, FactorySpec) else None
         self._teacher: nn.Module | None = None
         self._references: dict[str, Tensor] = {}  # the teacher's logits, by a measuring set's digest
         self.teacher_sha256 = ""

@@ -16,13 +16,12 @@ from compress.data import digits
 from compress.errors import RecipeError
 from compress.layer import Layer, RawTensor
 from compress.models import batchnorm, pretrained
+from compress.models.built_in import BuiltIn, build, describe, head
 from compress.models.factory import build_from, import_factory
 from compress.models.roles import Roles, roles
-from compress.models.squeezenet import SqueezeNet
-from compress.recipe import FactorySpec, Recipe, SqueezeNetSpec
+from compress.recipe import BuiltInSpec, FactorySpec, Recipe
 
 FOLD_TOLERANCE = 1e-3  # of the largest logit
-HEAD = ("classifier.1.weight", "classifier.1.bias")  # of a SqueezeNet, whose rows are the classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class Subject:
 
     layers: its weights as they came, in the state dict's order; empty for a net that is trained first. sha256: of the file
     that they came from, or of the tensors. n_classes: of its output. architecture: as a file's metadata describes it.
-    outputs_sha256: of what a net of the user's own computes, see _outputs_sha256; empty for a SqueezeNet.
+    outputs_sha256: of what a net of the user's own computes, see _outputs_sha256; empty for one of this package.
     """
 
     net: nn.Module
@@ -56,9 +55,12 @@ def subject(recipe: Recipe) -> Subject:
     integers = {name for name, tensor in net.state_dict().items() if not tensor.is_floating_point()}
     source = recipe.weights_source
     if recipe.train is not None:
+        assert isinstance(net, BuiltIn)  # the recipe says so
         return _to_be_trained(recipe, net, architecture, expected)
     if source == "scratch":
-        raise RecipeError("model.weights: scratch is for a SqueezeNet; leave weights out for those of the net that is made")
+        raise RecipeError(
+            "model.weights: scratch is for SqueezeNet and AlexNet; leave weights out for those of the net that is made"
+        )
     if source is None:
         if recipe.weights_sha256 is not None:
             raise RecipeError("weights_sha256: is the digest of a file, and no weights are given")
@@ -82,34 +84,34 @@ def subject(recipe: Recipe) -> Subject:
     found = roles(net)
     if not found.compressible:
         raise RecipeError("model: the net has no Conv2d and no Linear layer, so there is nothing to compress")
-    outputs = "" if isinstance(recipe.model, SqueezeNetSpec) else _outputs_sha256(net, weights.layers, convention)
+    outputs = _outputs_sha256(net, weights.layers, convention) if isinstance(recipe.model, FactorySpec) else ""
     return Subject(net, found, convention, weights.layers, weights.sha256, n_classes, architecture, outputs)
 
 
-def _to_be_trained(recipe: Recipe, net: nn.Module, architecture: dict[str, Any], expected: dict[str, tuple[int, ...]]) -> Subject:
+def _to_be_trained(recipe: Recipe, net: BuiltIn, architecture: dict[str, Any], expected: dict[str, tuple[int, ...]]) -> Subject:
     """A net that a `train` section makes the weights of, from scratch or from others (train_stage.first_net)."""
     sha256, convention, source = "", _wanted_convention(recipe), recipe.weights_source
     assert source is not None  # the recipe says so
     if source.startswith("net:"):
         raise RecipeError(f"weights: {source} takes Caffe images, and training would not; train from others")
     if source != "scratch":
-        weights = pretrained.load(source, expected, recipe.weights_sha256, any_rows=HEAD)
+        weights = pretrained.load(source, expected, recipe.weights_sha256, any_rows=head(net))
         sha256 = weights.sha256
         for field in ("channels", "scale", "mean", "std") if weights.convention is not None else ():
             wanted, given = getattr(weights.convention, field), getattr(convention, field)
             if wanted != given:
                 raise RecipeError(f"input.{field}: must be {wanted} for weights: {source}, got {given}")
     n_classes = _check_input(net, recipe, convention)
-    assert recipe.train is not None and isinstance(recipe.model, SqueezeNetSpec)
-    smallest = recipe.model.smallest_side
+    assert recipe.train is not None
+    smallest = net.spec.smallest_side
     if recipe.train.first_crop is not None and recipe.train.first_crop < smallest:
         raise RecipeError(f"train.first_crop: {recipe.train.first_crop} pixels, the net of `model` needs sides of {smallest}")
     return Subject(net, roles(net), convention, (), sha256, n_classes, architecture, "")
 
 
-def _new_net(spec: SqueezeNetSpec | FactorySpec) -> tuple[nn.Module, dict[str, Any]]:
-    if isinstance(spec, SqueezeNetSpec):
-        return SqueezeNet(spec).eval(), {"name": "squeezenet"} | spec.compact()
+def _new_net(spec: BuiltInSpec | FactorySpec) -> tuple[nn.Module, dict[str, Any]]:
+    if not isinstance(spec, FactorySpec):
+        return build(spec).eval(), describe(spec)
     net = build_from(import_factory(spec.factory), spec.factory)
     return net, {"name": "factory", "factory": spec.factory, "batchnorm": spec.batchnorm}
 
@@ -170,7 +172,7 @@ def _check_input(net: nn.Module, recipe: Recipe, convention: InputConvention) ->
     """Number of classes. Raises RecipeError for a net that does not take the images, or does not give one vector an image."""
     spec, n_channels = recipe.model, len(convention.channels)
     crop = image_side(recipe, convention)
-    if isinstance(spec, SqueezeNetSpec):
+    if not isinstance(spec, FactorySpec):
         if spec.in_channels != n_channels:
             raise RecipeError(f"model.in_channels is {spec.in_channels}, the images have {n_channels} ({convention.channels})")
         for field, side in (("input.size", convention.size), ("data.crop", crop)):

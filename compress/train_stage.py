@@ -26,13 +26,14 @@ from compress.data.training import TrainingSet
 from compress.errors import ImageError, InputError, RecipeError, RunFolderError
 from compress.measure.fidelity import logits, right_in_top
 from compress.models import pretrained
+from compress.models.built_in import BuiltIn, build, head
 from compress.models.memory import keep_freed_memory
 from compress.models.normalised import add_batchnorm, folded, start_as_identity
 from compress.models.squeezenet import SqueezeNet
 from compress.prune.dsd import DenseSparseDense
 from compress.prune.gradual import GradualPruning, layer_densities
-from compress.recipe import Recipe, SqueezeNetSpec, Train
-from compress.subject import HEAD, Subject, image_side
+from compress.recipe import FactorySpec, Recipe, Train
+from compress.subject import Subject, image_side
 from compress.teacher import Teacher
 from compress.train.distributed import ALONE, Process
 from compress.train.loop import n_steps_of, train
@@ -109,6 +110,8 @@ def train_net(
         keep_freed_memory()
     net = first_net(recipe)
     if settings.batchnorm and recipe.weights_source not in (None, "scratch"):
+        if not isinstance(net, SqueezeNet):
+            raise RecipeError("train.batchnorm: in a net of weights that are there it is for SqueezeNet; train from scratch")
         start_as_identity(net, _some_inputs(training, settings, image_side(recipe, subject.convention), subject.convention))
     net.to(device)
     pin_memory = device.type == "cuda"
@@ -145,12 +148,12 @@ def train_net(
     return Trained(arrays, folder, reused=False)
 
 
-def first_net(recipe: Recipe) -> SqueezeNet:
+def first_net(recipe: Recipe) -> BuiltIn:
     """The net as training starts, on the CPU: new weights (section "init" of the paper's solver), or those of `weights`, with
     BatchNorms where the recipe wants them. Of weights for other classes all but the last layer is taken; of that, the rows of the
     recipe's classes, where all of these are ImageNet's by their WordNet ids."""
-    assert isinstance(recipe.model, SqueezeNetSpec) and recipe.train is not None
-    net = SqueezeNet(recipe.model)
+    assert not isinstance(recipe.model, FactorySpec) and recipe.train is not None
+    net = build(recipe.model)
     net.init_weights(torch.Generator().manual_seed(recipe.seed))
     if recipe.weights_source not in (None, "scratch"):
         net.load_state_dict(_with_head(_start_weights(recipe, net), net, recipe))
@@ -172,20 +175,20 @@ def _some_inputs(training: TrainingSet, settings: Train, side: int, convention: 
     return normalise(torch.from_numpy(np.stack(crops)), convention)
 
 
-def _start_weights(recipe: Recipe, net: SqueezeNet) -> Mapping[str, npt.NDArray[Any]]:
+def _start_weights(recipe: Recipe, net: BuiltIn) -> Mapping[str, npt.NDArray[Any]]:
     expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     assert recipe.weights_source is not None
-    return pretrained.load(recipe.weights_source, expected, recipe.weights_sha256, any_rows=HEAD).tensors
+    return pretrained.load(recipe.weights_source, expected, recipe.weights_sha256, any_rows=head(net)).tensors
 
 
-def _with_head(tensors: Mapping[str, npt.NDArray[Any]], net: SqueezeNet, recipe: Recipe) -> dict[str, Tensor]:
-    state = net.state_dict()
-    n_rows = len(tensors[HEAD[0]])
+def _with_head(tensors: Mapping[str, npt.NDArray[Any]], net: BuiltIn, recipe: Recipe) -> dict[str, Tensor]:
+    state, names = net.state_dict(), head(net)
+    n_rows = len(tensors[names[0]])
     found = {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()}
-    if n_rows == len(state[HEAD[0]]):
+    if n_rows == len(state[names[0]]):
         return found
     rows = _rows_of(recipe, n_rows)
-    return found | {name: found[name][rows] if rows is not None else state[name] for name in HEAD}
+    return found | {name: found[name][rows] if rows is not None else state[name] for name in names}
 
 
 def _rows_of(recipe: Recipe, n_rows: int) -> list[int] | None:

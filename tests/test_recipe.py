@@ -152,7 +152,7 @@ def test_the_schema_describes_every_field():
     json.dumps(SCHEMA, allow_nan=False)
     sections = {"Recipe": Recipe, **{name: getattr(recipe, name) for name in SCHEMA["$defs"]}}
     assert sections.keys() == {
-        *("Recipe", "SqueezeNetSpec", "FactorySpec", "Input", "Source", "Data"),
+        *("Recipe", "SqueezeNetSpec", "AlexNetSpec", "FactorySpec", "Input", "Source", "Data"),
         *("Train", "Augment", "Distill", "Dsd", "Sparse", "Tune", "Prune", "Quantize", "Rate", "Encode", "Target"),
     }
     for name, section in sections.items():

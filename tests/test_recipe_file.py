@@ -239,7 +239,7 @@ def test_a_train_section_that_is_not_valid_is_refused_with_its_line(load, train,
         (
             "name: tiny",
             "name: tiny\nmodel: {factory: 'a:b'}",
-            ": recipe: train is for a SqueezeNet; a net of model.factory comes",
+            ": recipe: train is for SqueezeNet and AlexNet; a net of model.factory comes",
         ),
     ],
 )

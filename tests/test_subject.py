@@ -408,7 +408,7 @@ def test_a_net_that_cannot_be_folded_can_be_stored():
 
 
 def test_scratch_is_for_a_squeezenet():
-    with pytest.raises(RecipeError, match=r"model.weights: scratch is for a SqueezeNet"):
+    with pytest.raises(RecipeError, match=r"model.weights: scratch is for SqueezeNet and AlexNet"):
         made("mlp", model={"factory": "user_nets:mlp", "weights": "scratch"})
 
 

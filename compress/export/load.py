@@ -18,10 +18,11 @@ from compress.data.classes import IMAGENET, imagenet_names
 from compress.data.preprocess import Preprocess
 from compress.errors import CorruptArtifact, InputError
 from compress.models import batchnorm
+from compress.models.built_in import BuiltIn
+from compress.models.built_in import build as build_net
 from compress.models.factory import build_from
 from compress.models.resize import check_fits, resize
-from compress.models.squeezenet import SqueezeNet
-from compress.recipe import SqueezeNetSpec
+from compress.recipe import AlexNetSpec, BuiltInSpec, SqueezeNetSpec
 
 Factory = Callable[[], nn.Module]
 
@@ -39,8 +40,8 @@ def load(path: str | os.PathLike[str], *, model: Factory | None = None, device: 
     """A net in eval mode that holds the file's tensors, with `.preprocess` (a picture or its path -> (1, c, h, w)),
     `.class_names` (a tuple, or None) and `.metadata`.
 
-    A SqueezeNet is built from the file's metadata. For a net of the user's own, `model` is the function that makes it:
-    nothing that a file names is imported. It takes torchvision's input convention (a grey net: its own, stated in
+    A SqueezeNet or an AlexNet is built from the file's metadata. For a net of the user's own, `model` is the function that makes
+    it: nothing that a file names is imported. It takes torchvision's input convention (a grey net: its own, stated in
     `.preprocess.convention`). A name that such a net has already, say a `preprocess` of its own, is left as it is.
     Raises ArtifactError for a file that is not accepted, or whose tensors are not those of the net; InputError where the file
     needs `model`.
@@ -60,7 +61,7 @@ def from_artifact(artifact: Artifact, source: str, model: Factory | None = None)
     convention = InputConvention.from_metadata(artifact.metadata.get("input", {}), source)
     net = build(artifact, source, model)
     names = class_names(artifact.metadata.get("classes"))
-    if isinstance(net, SqueezeNet):
+    if isinstance(net, BuiltIn):
         if net.spec.in_channels != len(convention.channels) or net.spec.smallest_side > convention.size:
             raise CorruptArtifact(
                 f"{source}: metadata.input is {convention.channels} at {convention.size} pixels, the net takes "
@@ -97,7 +98,8 @@ def build(artifact: Artifact, source: str, model: Factory | None = None) -> nn.M
 
 
 def _empty_net(metadata: Mapping[str, Any], source: str, model: Factory | None) -> nn.Module:
-    """A SqueezeNet on the meta device: no memory is taken for a net whose shapes are not the file's. Else what `model` makes."""
+    """A net of this package on the meta device, as no memory is taken for one whose shapes are not the file's; or what `model`
+    makes."""
     described = metadata.get("architecture")
     if model is None:
         if isinstance(described, dict) and described.get("name") == "factory":
@@ -107,7 +109,7 @@ def _empty_net(metadata: Mapping[str, Any], source: str, model: Factory | None) 
             )
         spec = architecture(metadata, source)
         with torch.device("meta"):
-            return SqueezeNet(spec)
+            return build_net(spec)
     net = build_from(model, getattr(model, "__qualname__", "model"))
     folded = isinstance(described, dict) and described.get("batchnorm") == "fold"
     return batchnorm.fold(net) if folded else net
@@ -117,7 +119,7 @@ def _shrink(net: nn.Module, shapes: Mapping[str, tuple[int, ...]], artifact: Art
     """Give a net the shapes of the file's tensors, where channels were pruned."""
     try:
         resize(net, shapes)
-        if isinstance(net, SqueezeNet):
+        if isinstance(net, BuiltIn):
             outputs = check_fits(net, _one_image(artifact, source))
             if outputs != (1, net.spec.classes):
                 raise ValueError(f"the net gives {outputs[-1]} outputs, metadata.architecture has {net.spec.classes} classes")
@@ -140,17 +142,20 @@ def _one_image(artifact: Artifact, source: str) -> tuple[int, int, int, int]:
     return (1, len(convention.channels), convention.size, convention.size)
 
 
-def architecture(metadata: Mapping[str, Any], source: str) -> SqueezeNetSpec:
+def architecture(metadata: Mapping[str, Any], source: str) -> BuiltInSpec:
     """The metaparameters in a file's metadata. Raises CorruptArtifact where they are missing or not valid."""
     described = metadata.get("architecture")
-    if not isinstance(described, dict) or described.get("name") != "squeezenet":
-        raise CorruptArtifact(f"{source}: metadata.architecture is {described!r}; this version builds squeezenet")
+    if not isinstance(described, dict) or described.get("name") not in ("squeezenet", "alexnet"):
+        raise CorruptArtifact(f"{source}: metadata.architecture is {described!r}; this version builds squeezenet and alexnet")
+    fields = {key: value for key, value in described.items() if key != "channels"}
     try:
-        spec = SqueezeNetSpec.model_validate({key: value for key, value in described.items() if key not in ("name", "channels")})
+        if fields["name"] == "alexnet":
+            return AlexNetSpec.model_validate(fields)
+        del fields["name"]
+        return SqueezeNetSpec.model_validate(fields)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise CorruptArtifact(f"{source}: metadata.architecture: {problems}") from None
-    return spec
 
 
 def class_names(described: object) -> tuple[str, ...] | None:

@@ -1,7 +1,7 @@
-"""SqueezeNet with a BatchNorm after every convolution but the last and those of a bypass, for training; folded away at its end.
+"""BatchNorm after every convolution but a last one and those of a bypass, for training; folded away at its end.
 
-The published net has none, and trains poorly from scratch on small sets. In eval mode a BatchNorm is a scale and a shift of the
-convolution before it, so the net that is left is the published one (models/batchnorm.py).
+The published nets have none, and SqueezeNet trains poorly from scratch on small sets. In eval mode a BatchNorm is a scale and a
+shift of the convolution before it, so the net that is left is the published one (models/batchnorm.py).
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from compress.models.batchnorm import fold
+from compress.models.built_in import BuiltIn, build
 from compress.models.squeezenet import Fire, SqueezeNet
 
 LEAST_DIVISOR = 0.1  # of a channel, in standard deviations before its ReLU and in mean ones: a rare one is not blown up
 
 
-def add_batchnorm(net: SqueezeNet) -> None:
+def add_batchnorm(net: BuiltIn) -> None:
     """In place: BatchNorm, then ReLU, where a ReLU was. Names of the convolutions stay."""
-    conv1 = net.features[0]
-    assert isinstance(conv1, nn.Conv2d)
-    net.features[1] = _normalised(conv1)
+    for i, layer in enumerate(net.features):
+        if isinstance(layer, nn.Conv2d):
+            net.features[i + 1] = _normalised(layer)
     for fire in net.features:
         if isinstance(fire, Fire):
             fire.squeeze_activation = _normalised(fire.squeeze)
@@ -93,9 +94,9 @@ def _even_out_layer(conv: nn.Conv2d, activation: nn.Module, divisors: Tensor, rm
     return out
 
 
-def folded(net: SqueezeNet) -> dict[str, Tensor]:
+def folded(net: BuiltIn) -> dict[str, Tensor]:
     """The state dict of the net without BatchNorm that computes the same in eval mode (to rounding: 1e-4 of the logits)."""
-    plain = SqueezeNet(net.spec).state_dict()
+    plain = build(net.spec).state_dict()
     state = fold(net).state_dict()
     assert state.keys() == plain.keys(), f"not folded: {sorted(state.keys() - plain.keys())}"
     return {name: state[name] for name in plain}

@@ -4,13 +4,14 @@ Below the edge a recipe is trusted.
 """
 
 from compress.recipe.data import Data, Source
-from compress.recipe.model import FactorySpec, Input, SqueezeNetSpec
+from compress.recipe.model import AlexNetSpec, BuiltInSpec, FactorySpec, Input, SqueezeNetSpec
 from compress.recipe.recipe import Recipe, in_order, json_schema, per_layer
 from compress.recipe.section import EntryError
 from compress.recipe.steps import Encode, Prune, Quantize, Rate, Target, Tune
 from compress.recipe.train import Augment, Distill, Dsd, Sparse, Train
 
 __all__ = [
-    "Augment", "Data", "Distill", "Dsd", "Encode", "EntryError", "FactorySpec", "Input", "Prune", "Quantize", "Rate",
-    "Recipe", "Source", "Sparse", "SqueezeNetSpec", "Target", "Train", "Tune", "in_order", "json_schema", "per_layer",
+    "AlexNetSpec", "Augment", "BuiltInSpec", "Data", "Distill", "Dsd", "Encode", "EntryError", "FactorySpec", "Input", "Prune",
+    "Quantize", "Rate", "Recipe", "Source", "Sparse", "SqueezeNetSpec", "Target", "Train", "Tune", "in_order", "json_schema",
+    "per_layer",
 ]  # fmt: skip

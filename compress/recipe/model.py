@@ -81,6 +81,33 @@ class SqueezeNetSpec(Section):
         return {"version": self.version} | {k: v for k, v in self.model_dump(mode="json").items() if plain[k] != v}
 
 
+class AlexNetSpec(Section):
+    """AlexNet as torchvision has it (Krizhevsky 2014, arXiv 1404.5997): what SqueezeNet is compared with."""
+
+    name: Literal["alexnet"]
+    classes: int = Field(default=1000, ge=1, le=100_000, description="number of classes")
+    dropout: float = Field(
+        default=0.5, ge=0, lt=1, description="probability of dropping an input of the first two linear layers while training"
+    )
+
+    @property
+    def in_channels(self) -> int:
+        """Of the input image."""
+        return 3
+
+    @property
+    def smallest_side(self) -> int:
+        """The side of the smallest square input that leaves a pixel after the last pool, pixels; 224 as published."""
+        return 63
+
+    def compact(self) -> dict[str, Any]:
+        """The fields that are not defaults, for a file's metadata: `AlexNetSpec(**compact)` is self."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+BuiltInSpec = SqueezeNetSpec | AlexNetSpec  # nets that this package makes, and can train
+
+
 class FactorySpec(Section):
     """A net of the user's own: what a function of theirs returns. Only a recipe names it; nothing in a file is imported."""
 

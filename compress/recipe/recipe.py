@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from compress.errors import RecipeError
 from compress.paths import is_url
 from compress.recipe.data import Data
-from compress.recipe.model import FactorySpec, Input, SqueezeNetSpec
+from compress.recipe.model import AlexNetSpec, FactorySpec, Input, SqueezeNetSpec
 from compress.recipe.section import Section
 from compress.recipe.steps import Encode, Prune, Quantize, Rate, Target
 from compress.recipe.train import Train
@@ -26,8 +26,11 @@ def _check_classes(value: Any) -> Any:
 
 
 def _kind_of_model(fields: Any) -> str:
-    is_factory = isinstance(fields, FactorySpec) or (isinstance(fields, Mapping) and "factory" in fields)
-    return FactorySpec.__name__ if is_factory else SqueezeNetSpec.__name__
+    if not isinstance(fields, Mapping):
+        return type(fields).__name__ if isinstance(fields, Section) else SqueezeNetSpec.__name__
+    if "factory" in fields:
+        return FactorySpec.__name__
+    return AlexNetSpec.__name__ if "name" in fields else SqueezeNetSpec.__name__
 
 
 PATTERN_TABLES = frozenset({"density", "bits", "rate_weight"})  # fields that may be a table for per_layer
@@ -40,7 +43,9 @@ class Recipe(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="name of the run and of the file it makes")
     seed: int = Field(default=0, ge=0, lt=1 << 32)
     model: Annotated[
-        Annotated[SqueezeNetSpec, Tag(SqueezeNetSpec.__name__)] | Annotated[FactorySpec, Tag(FactorySpec.__name__)],
+        Annotated[SqueezeNetSpec, Tag(SqueezeNetSpec.__name__)]
+        | Annotated[AlexNetSpec, Tag(AlexNetSpec.__name__)]
+        | Annotated[FactorySpec, Tag(FactorySpec.__name__)],
         Discriminator(_kind_of_model),
     ] = SqueezeNetSpec()
     weights: str | None = Field(
@@ -105,7 +110,7 @@ class Recipe(Section):
             if self.weights is not None and self.model.weights is not None:
                 raise ValueError("weights and model.weights are both given")
             if self.train is not None:
-                raise ValueError("train is for a SqueezeNet; a net of model.factory comes with its weights")
+                raise ValueError("train is for SqueezeNet and AlexNet; a net of model.factory comes with its weights")
             return self
         if isinstance(self.classes, list) and len(self.classes) != self.model.classes:
             raise ValueError(f"classes has {len(self.classes)} names, model.classes is {self.model.classes}")

@@ -27,10 +27,9 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 
 from compress.convention import TORCHVISION
 from compress.errors import InputError
-from compress.models.alexnet import SMALLEST_SIDE, AlexNet
+from compress.models.built_in import build
 from compress.models.factory import build_from, import_factory
-from compress.models.squeezenet import SqueezeNet
-from compress.recipe import Recipe, SqueezeNetSpec
+from compress.recipe import AlexNetSpec, BuiltInSpec, FactorySpec, Recipe, SqueezeNetSpec
 
 PROCESSES = 2  # of a measurement
 TIMEOUT_SECONDS = 600.0  # of a measurement; tens are usual, for the most part to import torch twice
@@ -73,17 +72,18 @@ class Communication:
 
 
 def published_nets() -> list[Net]:
-    nets = [Net("AlexNet", AlexNet, (2, 3, SMALLEST_SIDE, SMALLEST_SIDE))]
-    for version in ("1.0", "1.1"):
-        spec = SqueezeNetSpec.model_validate({"version": version})
-        nets.append(_squeezenet(f"SqueezeNet v{version}", spec))
-    return nets
+    specs: dict[str, BuiltInSpec] = {
+        "AlexNet": AlexNetSpec(name="alexnet"),
+        "SqueezeNet v1.0": SqueezeNetSpec.model_validate({"version": "1.0"}),
+        "SqueezeNet v1.1": SqueezeNetSpec.model_validate({"version": "1.1"}),
+    }
+    return [_built_in(name, spec) for name, spec in specs.items()]
 
 
 def net_of(recipe: Recipe) -> Net:
     """The net of a recipe as it is made, before BatchNorms are folded: they are trained apart."""
-    if isinstance(recipe.model, SqueezeNetSpec):
-        return _squeezenet(recipe.name, recipe.model)
+    if not isinstance(recipe.model, FactorySpec):
+        return _built_in(recipe.name, recipe.model)
     taken = recipe.input or TORCHVISION
     if recipe.input is None and recipe.data.is_digits():
         from compress.data import digits  # costs a scikit-learn, which the two processes need not pay
@@ -223,8 +223,8 @@ def _failure_file(folder: Path) -> Path:
     return folder / "failure"
 
 
-def _squeezenet(name: str, spec: SqueezeNetSpec) -> Net:
-    return Net(name, partial(SqueezeNet, spec), (2, spec.in_channels, spec.smallest_side, spec.smallest_side))
+def _built_in(name: str, spec: BuiltInSpec) -> Net:
+    return Net(name, partial(build, spec), (2, spec.in_channels, spec.smallest_side, spec.smallest_side))
 
 
 def _build_factory(factory: str) -> nn.Module:
