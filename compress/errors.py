@@ -4,6 +4,7 @@
     ├── InputError                 a file, an argument or an environment that cannot be used
     │   ├── RecipeError            a recipe that is not valid: file, line, field, value, what is allowed
     │   ├── LimitsError            a limits file that is missing or not valid, in the same words
+    │   ├── SpaceError             a space of recipes that is missing or not valid, or has a point that is no recipe
     │   ├── WrongBase              a delta applied to a file that it was not made for
     │   ├── WeightsError           weights with a wrong digest, name, shape, type or value
     │   ├── ImageError             an image that cannot be decoded
@@ -43,6 +44,10 @@ class RecipeError(InputError):
 
 
 class LimitsError(InputError):
+    pass
+
+
+class SpaceError(InputError):
     pass
 
 

@@ -18,6 +18,7 @@ from compress.errors import RecipeError
 from compress.recipe import AlexNetSpec, EntryError, FactorySpec, Recipe, Source, SqueezeNetSpec
 
 MAX_RECIPE_BYTES = 1 << 20
+SPACE = "explore-"  # begins the names of files that ship beside the recipes and are spaces of them
 # pydantic names the kind among the fields; a user does not
 KINDS_OF_MODEL = (SqueezeNetSpec.__name__, AlexNetSpec.__name__, FactorySpec.__name__)
 
@@ -25,8 +26,8 @@ KINDS_OF_MODEL = (SqueezeNetSpec.__name__, AlexNetSpec.__name__, FactorySpec.__n
 def shipped() -> dict[str, Path]:
     """The recipes that come with the package, by bare name: from the wheel, or from pipelines/ in a checkout."""
     for folder in (Path(str(resources.files("compress"))) / "recipes", Path(__file__).parent.parent / "pipelines"):
-        found = {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)} if folder.is_dir() else {}
-        if found:
+        paths = sorted(folder.glob("*.yaml"), key=lambda path: path.stem) if folder.is_dir() else []
+        if found := {path.stem: path for path in paths if not path.stem.startswith(SPACE)}:
             return found
     return {}
 
@@ -47,16 +48,26 @@ def load(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises RecipeError, with the line, for anything that is not a valid recipe.
     """
     path = find(str(recipe))
+    fields, where = _read(path)
+    for override in overrides:
+        _override(fields, where, override)
+    return check(fields, where, path)
+
+
+def read(recipe: str | Path) -> dict[str, Any]:
+    """The fields of a recipe as its file has them, not checked. Raises RecipeError for a file that is missing or no YAML."""
+    return _read(find(str(recipe)))[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
+    """The fields of a file, and where each is."""
     try:
         if path.stat().st_size > MAX_RECIPE_BYTES:
             raise RecipeError(f"{path}: {path.stat().st_size:,} bytes, a recipe has at most {MAX_RECIPE_BYTES:,}")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read: {error}") from error
-    fields, where = _parse(text, path)
-    for override in overrides:
-        _override(fields, where, override)
-    return check(fields, where, path)
+    return _parse(text, path)
 
 
 def check(fields: Mapping[str, Any], where: Mapping[tuple[str, ...], str] | None = None, source: str | Path = "recipe") -> Recipe:

@@ -1,8 +1,13 @@
-"""A YAML file read with the line of every field, and what pydantic has against its fields as messages that name file and line."""
+"""A YAML file read with the line of every field, and what pydantic has against its fields as messages that name file and line.
+
+Before its values are made it is looked through for what YAML lets pass and nobody means: aliases that multiply into millions of
+values, numbers of base 60 and 8.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -13,6 +18,11 @@ from pydantic import BaseModel, ValidationError
 from compress.errors import InputError
 
 MAX_BYTES = 1 << 20
+MAX_VALUES = 100_000  # keys too, each alias counted as what it stands for: a kilobyte of aliases can stand for billions
+MAX_NUMBER_LENGTH = 40  # characters
+SHOWN = 200  # characters of a value in a message
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+_BASE_60, _BASE_8 = re.compile(r".*:.*"), re.compile(r"[-+]?0[0-7_]+")  # of YAML 1.1: 1:00:00 is 3600, 01000 is 512
 
 Lines = dict[tuple[str, ...], int]  # the line of each field, by the keys that lead to it
 Model = TypeVar("Model", bound=BaseModel)
@@ -40,20 +50,56 @@ def parse(text: str, name: str, model: type[Model], *, what: str, error: type[In
         raise error("\n".join(_describe(each, lines, name, model) for each in refused.errors())) from None
 
 
+def check_nodes(node: yaml.Node | None, name: str, *, what: str, error: type[InputError]) -> None:
+    """Of a file that is composed and not yet constructed. Raises `error` for too many values, for an alias that holds itself, and,
+    with the line, for a number that is not written in base 10."""
+    try:
+        n = 0 if node is None else _n_values(node, {}, name, error)
+    except RecursionError as cause:  # what is nested too deep was not composed
+        raise error(f"{name}: not valid YAML: an alias that holds itself") from cause
+    if n > MAX_VALUES:
+        raise error(f"{name}: more than {MAX_VALUES:,} values with those that aliases stand for, {what} has at most that many")
+
+
+def _n_values(node: yaml.Node, sizes: dict[int, int], name: str, error: type[InputError]) -> int:
+    """At most MAX_VALUES + 1. sizes: of the nodes that were counted, by their id, so that an alias is not walked again."""
+    if id(node) not in sizes:
+        children: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            children = node.value
+        elif isinstance(node, yaml.MappingNode):
+            children = [each for pair in node.value for each in pair]
+        elif node.tag in _NUMBERS:
+            _check_number(node, name, error)
+        sizes[id(node)] = min(1 + sum(_n_values(child, sizes, name, error) for child in children), MAX_VALUES + 1)
+    return sizes[id(node)]
+
+
+def _check_number(node: yaml.Node, name: str, error: type[InputError]) -> None:
+    place, text = f"{name}:{node.start_mark.line + 1}", str(node.value)
+    if len(text) > MAX_NUMBER_LENGTH:
+        raise error(f"{place}: a number of {len(text):,} characters, at most {MAX_NUMBER_LENGTH} are allowed")
+    base = 60 if _BASE_60.fullmatch(text) else 8 if _BASE_8.fullmatch(text) else 10
+    if base != 10:
+        raise error(f"{place}: {text} is a number of base {base} in YAML: write it in base 10, or in quotes where it is a text")
+
+
 def _fields(text: str, name: str, what: str, error: type[InputError]) -> tuple[dict[str, Any], Lines]:
     lines: Lines = {}
     try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        check_nodes(node, name, what=what, error=error)
         fields = yaml.safe_load(text)
         if not isinstance(fields, dict):
             found = type(fields).__name__ if text.strip() else "empty"
             raise error(f"{name}: {what} is a mapping of fields, this is {found}")
-        _note_lines(yaml.compose(text, Loader=yaml.SafeLoader), (), lines, name, error)
+        _note_lines(node, (), lines, name, error)
     except (yaml.YAMLError, ValueError) as cause:
         mark = getattr(cause, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise error(f"{name}{line}: not valid YAML: {getattr(cause, 'problem', None) or cause}") from cause
     except RecursionError as cause:
-        raise error(f"{name}: not valid YAML: nested too deep, or an alias that holds itself") from cause
+        raise error(f"{name}: not valid YAML: nested too deep") from cause
     return fields, lines
 
 
@@ -87,7 +133,8 @@ def _describe(error: Any, lines: Lines, name: str, model: type[BaseModel]) -> st
     if error["type"] == "missing":
         return f"{place}: {field} is missing"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
-    got = "" if isinstance(error["input"], Mapping) else f", got {error['input']!r}"
+    shown = repr(error["input"])
+    got = "" if isinstance(error["input"], Mapping) else f", got {shown if len(shown) <= SHOWN else shown[:SHOWN] + '...'}"
     return f"{place}: {field}: {message}{got}"
 
 

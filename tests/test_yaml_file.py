@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,7 +41,12 @@ def test_a_valid_file(tmp_path):
         ("parts:\n  a: {size: 1, names: [b,\n   3]}\n", "x.yaml:3: parts.a.names.1: must be a valid string, got 3"),
         ("parts:\n  a: {size: 1}\n  a: {size: 2}\n", "x.yaml:3: parts.a is given twice"),
         ("parts: [\n", "x.yaml:2: not valid YAML: "),
-        ("parts: &p {a: *p}\n", "x.yaml: not valid YAML: nested too deep, or an alias that holds itself"),
+        ("parts: &p {a: *p}\n", "x.yaml: not valid YAML: an alias that holds itself"),
+        ("parts: " + "[" * 2000, "x.yaml: not valid YAML: nested too deep"),
+        ("parts:\n  a: {size: 01000}\n", "x.yaml:2: 01000 is a number of base 8 in YAML: write it in base 10, or in quotes"),
+        ("parts:\n  a: {size: 1:00:00}\n", "x.yaml:2: 1:00:00 is a number of base 60 in YAML: write it in base 10"),
+        ("parts:\n  a: {size: 1:30.5}\n", "x.yaml:2: 1:30.5 is a number of base 60 in YAML"),
+        (f"parts:\n  a: {{size: 0x{'f' * 5000}}}\n", "x.yaml:2: a number of 5,002 characters, at most 40 are allowed"),
         ("", "x.yaml: a file of parts is a mapping of fields, this is empty"),
         ("- 1\n", "x.yaml: a file of parts is a mapping of fields, this is list"),
         ("{}", "x.yaml: parts is missing"),
@@ -49,6 +56,37 @@ def test_what_is_refused_names_its_line(text, message):
     with pytest.raises(LimitsError) as refused:
         parse(text)
     assert str(refused.value).startswith(message), str(refused.value)
+
+
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{now}: &{now} [{','.join([f'*{before}'] * 9)}]\n" for before, now in pairwise("abcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BOMB,
+        BOMB.replace("[x,x,x,x,x,x,x,x,x]", "{x: 1}").replace("[*", "{<<: [*").replace("]\n", "]}\n"),
+        f"parts: &p [{','.join('x' * yaml_file.MAX_VALUES)}]\n",
+    ],
+)
+def test_values_without_end_are_refused_at_once(text):
+    """A kilobyte of aliases that stands for 9 to the power of 9 values, in lists and in merges; and a long list."""
+    with pytest.raises(
+        LimitsError, match=r"x\.yaml: more than 100,000 values with those that aliases stand for, a file of parts"
+    ):
+        parse(text)
+
+
+def test_an_alias_that_is_used_often_is_no_bomb():
+    names = ", ".join(f"b{i}: *a" for i in range(1000))
+    assert len(parse(f"parts:\n  a: &a {{size: 3, names: [b, c]}}\n  {names.replace(', ', chr(10) + '  ')}\n").parts) == 1001
+
+
+def test_a_long_value_is_cut_in_the_message():
+    with pytest.raises(LimitsError, match=r"parts\.a\.size: must be a valid integer, got 'x{199}\.\.\.$"):
+        parse(f"parts:\n  a: {{size: {'x' * 5000}}}\n")
 
 
 def test_every_fault_is_told_at_once():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from compress.cli import check, comm, data, delta, evaluate, files, fleet, ledger, plot, release, report, run, train
+from compress.cli import check, comm, data, delta, evaluate, explore, files, fleet, ledger, plot, release, report, run, train
 from compress.cli.group import Group
 
 EXIT_CODES = """\b
@@ -15,7 +15,7 @@ Exit codes:
   0    done
   1    judged and missed (the target, a limit)
   2    bad input, bad usage, or could not judge
-  130  interrupted; finished stages are kept"""
+  130  interrupted; run and train keep finished stages"""
 
 
 @click.group(cls=Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,3 +55,5 @@ main.add_command(release.keygen)
 main.add_command(delta.delta)
 main.add_command(delta.apply)
 main.add_command(fleet.fleet)
+main.add_command(explore.explore)
+main.add_command(explore.describe)

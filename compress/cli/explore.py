@@ -1,0 +1,152 @@
+"""The commands of the design space: explore, describe."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from compress.cli import options
+
+if TYPE_CHECKING:
+    from compress.explore.results import Result
+    from compress.explore.space import Point
+    from compress.models.describe import NetFacts
+
+
+@click.command()
+@click.argument("space", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Print what every point costs, and run nothing.")
+@click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Points at a time.  [default: one for each core]")
+@options.device
+@options.runs
+@click.option("--fresh", is_flag=True, help="Run every point again.")
+@click.option("--yes", is_flag=True, help="More than 10,000 points are meant.")
+@options.as_json
+def explore(
+    space: Path, dry_run: bool, processes: int | None, device: str, runs: Path, fresh: bool, yes: bool, as_json: bool
+) -> None:
+    """Run every point of SPACE, a YAML file that names a recipe and the values that its fields take, and compare them.
+
+    The cores are divided among the processes. A point that fails is a row with its error; a sweep that is stopped goes on when
+    it is started again. Exit code 1 when a point failed, or missed its target.
+    """
+    from compress.display import explore as display
+    from compress.errors import TargetMissed
+    from compress.explore import cost, results, sweep
+    from compress.explore import space as spaces
+
+    found = spaces.load(space)
+    points = spaces.points(found, space, allow_many=yes)
+    nets = [cost.net_facts(point.recipe) for point in points]
+    if dry_run:
+        if as_json:
+            _print_plan(points, nets)
+        else:
+            display.plan(points, nets)
+        return
+    folder = runs / f"explore-{found.name}"
+    cores = os.cpu_count() or 1
+    processes = processes or min(cores, len(points))
+    n_done = 0
+
+    def on_result(result: results.Result, was_there: bool) -> None:
+        nonlocal n_done
+        n_done += 1
+        click.echo(display.progress(result, was_there, n_done, len(points)), err=True)
+
+    with _terminated_is_interrupted():
+        setting = sweep.Sweep(folder, processes, max(1, cores // processes), device, fresh)
+        rows = sweep.run(points, nets, setting, on_result)
+    front = results.pareto(rows)
+    pictures = _draw(rows, folder, found.name)
+    if as_json:
+        facts = {"folder": str(folder), "table": str(folder / sweep.TABLE), "pictures": [str(path) for path in pictures]}
+        click.echo(json.dumps(facts | {"points": [vars(row) for row in rows], "front": [row.index for row in front]}, indent=1))
+    else:
+        display.results(rows, front, folder)
+    n_failed = sum(bool(row.error) for row in rows)
+    n_missed = sum(bool(row.missed) for row in rows)
+    if n_failed or n_missed:
+        raise TargetMissed(f"{folder}: of {len(rows)} points {n_failed} failed and {n_missed} missed their target")
+
+
+@click.command()
+@click.argument("recipe")
+@options.overrides
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Draw the net: a .svg or .png file.")
+@options.as_json
+def describe(recipe: str, overrides: tuple[str, ...], output: Path | None, as_json: bool) -> None:
+    """Show the net of RECIPE layer by layer: outputs, parameters, multiply-accumulates, bytes."""
+    from dataclasses import asdict
+
+    from compress import recipe_file
+    from compress.display import explore as display
+    from compress.errors import InputError
+    from compress.explore.cost import net_facts
+
+    if output is not None and output.suffix not in (".svg", ".png"):
+        raise click.BadParameter(f"{output}: must end in .svg or .png", param_hint="-o")
+    found = recipe_file.load(recipe, overrides)
+    facts = net_facts(found)
+    if facts is None:
+        raise InputError(f"{recipe}: model.factory: only SqueezeNet and AlexNet are described")
+    if output is not None:
+        from compress.atomic import write_atomically
+        from compress.plots.architecture import architecture
+
+        write_atomically(output, architecture(facts, found.name, output.suffix[1:]))
+    if as_json:
+        totals = {name: getattr(facts, name) for name in ("parameters", "fp32_bytes", "macs", "peak_activation_bytes")}
+        click.echo(json.dumps(asdict(facts) | totals, indent=1))
+    else:
+        display.net(facts)
+
+
+def _print_plan(points: Sequence[Point], nets: Sequence[NetFacts | None]) -> None:
+    rows = []
+    for point, facts in zip(points, nets, strict=True):
+        names = ("parameters", "fp32_bytes", "macs", "peak_activation_bytes", "side")
+        counts = {name: getattr(facts, name) if facts is not None else None for name in names}
+        rows.append({"index": point.index, "label": point.label, "fields": point.fields} | counts)
+    click.echo(json.dumps(rows, indent=1))
+
+
+def _draw(rows: Sequence[Result], folder: Path, title: str) -> list[Path]:
+    """The picture of the trade, as PNG and SVG; none, with a note, without matplotlib."""
+    from compress.atomic import write_atomically
+    from compress.errors import MissingDependency
+    from compress.plots.tradeoff import tradeoff
+
+    if not any(row.size_bytes is not None and row.top1 is not None for row in rows):
+        return []
+    paths = []
+    for file_format in ("png", "svg"):
+        try:
+            content = tradeoff(rows, title, file_format)
+        except MissingDependency as error:
+            click.echo(f"note: no picture: {error}", err=True)
+            return []
+        paths.append(folder / f"tradeoff.{file_format}")
+        write_atomically(paths[-1], content)
+    return paths
+
+
+@contextlib.contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM ends the sweep as Ctrl-C does: every process writes its checkpoint first."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,124 @@
+"""What came of a sweep's points: a JSON file each while it runs, one table of all of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from compress.atomic import write_atomically
+from compress.explore.space import Point
+from compress.models.describe import NetFacts
+
+_DIGITS = 16  # of a digest, in a file's name
+BASELINE, FINAL = "baseline", "encode"  # the ledger's stages: the uncompressed net, and the file
+
+
+@dataclass(frozen=True)
+class Result:
+    """A point that was run. parameters, fp32_bytes, macs: of the uncompressed net, by its description; None for a net of the
+    user's own. fp32_top1: of the uncompressed net; the others are of the file, on test_set. Accuracies are shares.
+
+    missed: the target that was not met, in words. error: why there is no file, and then no figure but those of the net.
+    """
+
+    index: int
+    label: str
+    fields: dict[str, Any]
+    recipe_sha256: str
+    parameters: int | None
+    fp32_bytes: int | None
+    macs: int | None
+    fp32_top1: float | None = None
+    size_bytes: int | None = None
+    top1: float | None = None
+    top1_drop: float | None = None  # points
+    drop_interval: float | None = None
+    agreement: float | None = None
+    n: int | None = None
+    test_set: str = ""
+    seconds: float = 0.0  # of the process that ran it
+    run: str = ""  # its folder
+    missed: str = ""
+    error: str = ""
+
+
+def of_run(point: Point, net: NetFacts | None, printed: Mapping[str, Any], seconds: float) -> Result:
+    """printed: what `run --json` prints."""
+    rows = {row["stage"]: row for row in printed["rows"]}
+    baseline, final = rows[BASELINE], rows[FINAL]
+    return Result(
+        **_about(point, net),
+        fp32_top1=baseline["top1"],
+        **{name: final[name] for name in ("size_bytes", "top1", "top1_drop", "drop_interval", "agreement", "n", "test_set")},
+        seconds=round(seconds, 1),
+        run=str(Path(printed["artifact"]).parent),
+        missed=printed["missed"],
+    )
+
+
+def of_failure(point: Point, net: NetFacts | None, error: str, seconds: float) -> Result:
+    return Result(**_about(point, net), seconds=round(seconds, 1), error=error)
+
+
+def _about(point: Point, net: NetFacts | None) -> dict[str, Any]:
+    counts = {name: getattr(net, name) if net is not None else None for name in ("parameters", "fp32_bytes", "macs")}
+    about = {"index": point.index, "label": point.label, "fields": dict(point.fields), "recipe_sha256": point.recipe.digest()}
+    return about | counts
+
+
+def write(folder: Path, result: Result) -> None:
+    """Raises OSError."""
+    write_atomically(_file(folder, result.recipe_sha256), json.dumps(asdict(result), indent=1).encode())
+
+
+def read(folder: Path, point: Point) -> Result | None:
+    """None where the point was not run, or where its file is damaged."""
+    try:
+        facts = json.loads(_file(folder, point.recipe.digest()).read_bytes())
+        return replace(Result(**facts), index=point.index, label=point.label, fields=dict(point.fields))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _file(folder: Path, sha256: str) -> Path:
+    return folder / f"{sha256[:_DIGITS]}.json"
+
+
+COLUMNS = [field.name for field in fields(Result) if field.name not in ("label", "fields")]
+
+
+def table(results: Sequence[Result]) -> str:
+    """CSV: the fields of the points, a column each, after their index; then COLUMNS."""
+    names = list(dict.fromkeys(name for result in results for name in result.fields))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["index", *names, *COLUMNS[1:]])
+    for result in results:
+        writer.writerow([result.index, *(_cell(result.fields.get(name)) for name in names), *_figures(result)])
+    return out.getvalue()
+
+
+def _figures(result: Result) -> list[str]:
+    return [_cell(getattr(result, name)) for name in COLUMNS[1:]]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def pareto(results: Iterable[Result]) -> list[Result]:
+    """Of the points with a top-1: those that no other beats, with fewer bytes and no lower top-1, or as many bytes and a higher
+    one; by bytes."""
+    front: list[Result] = []
+    measured = [result for result in results if result.size_bytes is not None and result.top1 is not None]
+    for result in sorted(measured, key=lambda each: (each.size_bytes, -(each.top1 or 0.0), each.index)):
+        if not front or (result.top1 or 0.0) > (front[-1].top1 or 0.0):
+            front.append(result)
+    return front

@@ -1,0 +1,85 @@
+"""explore and describe, as commands: a real sweep of tiny nets on digits, the plan, the drawing, exit codes."""
+
+import json
+
+import pytest
+from explore_points import FAILS, SPACE, stand_in, write_space
+from test_cli import call, refused
+
+DIGITS = """\
+name: tiny
+recipe: digits
+set: {train.epochs: 1, prune: null, quantize.tune: null, target: null}
+grid: {quantize.bits: [1, 4]}
+"""
+
+
+def test_a_real_sweep(tmp_path):
+    """Two files of one training: it is trained once."""
+    path = write_space(tmp_path, DIGITS)
+    facts = json.loads(call("explore", path, "--runs", tmp_path / "runs", "--processes", "2", "--json").stdout)
+    small, large = facts["points"]
+    assert not small["error"] and not large["error"] and small["fp32_top1"] == large["fp32_top1"]
+    assert 0 < small["size_bytes"] < large["size_bytes"] and small["parameters"] == 30_010
+    folder = tmp_path / "runs" / "explore-tiny"
+    assert facts["folder"] == str(folder) and len(list((folder / "runs").glob("tiny-train-*"))) == 1
+    for name, begins in (("tradeoff.png", b"\x89PNG"), ("tradeoff.svg", b"<?xml")):
+        assert (folder / name).read_bytes().startswith(begins)
+    again = call("explore", path, "--runs", tmp_path / "runs")
+    assert again.stderr.count("was done before") == 2
+    assert "squeeze" not in again.stdout and "bits 4" in again.stdout and "360 digits, held out, with labels" in again.stdout
+
+
+def test_the_plan_runs_nothing(tmp_path):
+    path = write_space(tmp_path)
+    text = call("explore", path, "--runs", tmp_path / "runs", "--dry-run").stdout
+    assert "4 points; nothing was run" in text and "15,906" in text and "squeeze_ratio 0.25, bits 3" in text
+    rows = json.loads(call("explore", path, "--runs", tmp_path / "runs", "--dry-run", "--json").stdout)
+    assert rows[0]["parameters"] == 15_906 and rows[0]["macs"] == 224_640 and rows[0]["side"] == 8
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_point_that_fails_is_exit_code_1(tmp_path, monkeypatch):
+    stand_in(monkeypatch, tmp_path)
+    path = write_space(tmp_path, f"name: a\nrecipe: digits\nset: {{model.squeeze_ratio: 0.5}}\ngrid: {{seed: [0, {FAILS}]}}\n")
+    result = call("explore", path, "--runs", tmp_path / "runs", code=1)
+    assert "1/2" in result.stderr and "FAILED: weights: nothing is there" in result.stderr
+    assert "of 2 points 1 failed and 0 missed their target" in result.stderr
+    assert "point 1 (seed 1): weights: nothing is there" in result.stdout
+
+
+def test_refusals(tmp_path):
+    path = write_space(tmp_path, SPACE.replace("quantize.bits", "quantize.bit"))
+    assert "unknown field quantize.bit; did you mean bits?" in refused("explore", path, "--runs", tmp_path)
+    assert "none.yaml: cannot be read" in refused("explore", tmp_path / "none.yaml")
+    assert "'--processes'" in refused("explore", path, "--processes", "0")
+    assert not (tmp_path / "explore-tiny").exists()
+
+
+def test_describe():
+    text = call("describe", "imagenet").stdout
+    assert "fire9" in text and "1,248,424" in text and "832,667,936" in text and "5,892,864 bytes in float32" in text
+    facts = json.loads(call("describe", "imagenet", "--set", "model.bypass=complex", "--json").stdout)
+    assert facts["parameters"] == 1_589_672 and facts["layers"][2]["bypass"] == "conv" and facts["side"] == 227
+    assert "input 8 x 8" in call("describe", "digits").stdout
+
+
+@pytest.mark.parametrize(("suffix", "begins"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
+def test_describe_draws(tmp_path, suffix, begins):
+    path = tmp_path / f"net.{suffix}"
+    call("describe", "imagenet", "--set", "model.bypass=complex", "-o", path)
+    data = path.read_bytes()
+    assert data.startswith(begins)
+    call("describe", "imagenet", "--set", "model.bypass=complex", "-o", path)
+    assert path.read_bytes() == data  # the same bytes each time
+    if suffix == "svg":
+        text = data.decode()
+        assert all(word in text for word in ("fire9", "27 to 13 pixels", "bypass by 1x1", "1,589,672 parameters"))
+
+
+def test_describe_refuses(tmp_path):
+    assert "must end in .svg or .png" in refused("describe", "digits", "-o", tmp_path / "x.pdf")
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text("name: own\nmodel: {factory: 'a:b'}\n")
+    assert "only SqueezeNet and AlexNet are described" in refused("describe", recipe)
+    assert "needs sides of" in refused("describe", "imagenet", "--set", "input={size: 20, resize: 20}")

@@ -1,0 +1,61 @@
+"""Results: the table, the front that no point beats, and files that are read again."""
+
+import csv
+import io
+
+from explore_points import points_of
+
+from compress.explore import cost, results
+
+
+def result(index, size_bytes, top1, **changes):
+    about = {"index": index, "label": "", "fields": {}, "recipe_sha256": "", "parameters": 1, "fp32_bytes": 4, "macs": 1}
+    return results.Result(**about | {"size_bytes": size_bytes, "top1": top1} | changes)
+
+
+def test_the_front():
+    """Smaller or better than every other; of equal ones, the first."""
+    found = [
+        result(0, 300, 0.8),
+        result(1, 100, 0.5),
+        result(2, 200, 0.4),  # larger and worse than 1
+        result(3, 300, 0.7),  # as large as 0, and worse
+        result(4, 200, 0.6),
+        result(5, 400, 0.8),  # larger than 0, and no better
+        result(6, 100, 0.5),
+        result(7, 50, None),  # not measured
+        result(8, None, None, error="failed"),
+    ]
+    assert [each.index for each in results.pareto(found)] == [1, 4, 0]
+    assert results.pareto([]) == []
+
+
+def test_the_table_has_a_column_a_field(tmp_path):
+    points = points_of(tmp_path)
+    net = cost.net_facts(points[0].recipe)
+    failed = results.of_failure(points[0], net, 'a "comma", here', 3.21)
+    found = [failed, result(1, 10, 0.5, fields={"prune.density": {"*": 0.5}})]
+    rows = list(csv.DictReader(io.StringIO(results.table(found))))
+    assert rows[0]["model.squeeze_ratio"] == "0.125" and rows[0]["quantize.bits"] == "2" and rows[0]["prune.density"] == ""
+    assert rows[0]["error"] == 'a "comma", here' and rows[0]["size_bytes"] == "" and rows[0]["seconds"] == "3.2"
+    assert rows[0]["parameters"] == str(net.parameters) and rows[0]["recipe_sha256"] == points[0].recipe.digest()
+    assert rows[1]["prune.density"] == '{"*": 0.5}' and rows[1]["top1"] == "0.5" and rows[1]["index"] == "1"
+
+
+def test_a_result_is_read_again_by_its_recipe(tmp_path):
+    first, second = points_of(tmp_path)[:2]
+    found = results.of_failure(first, None, "no", 1.0)
+    results.write(tmp_path, found)
+    assert results.read(tmp_path, first) == found and results.read(tmp_path, second) is None
+    moved = type(first)(7, {"seed": 0}, first.recipe)  # the same recipe in a space that was changed
+    again = results.read(tmp_path, moved)
+    assert (again.index, again.label, again.fields, again.error) == (7, "seed 0", {"seed": 0}, "no")
+
+
+def test_a_damaged_result_is_none(tmp_path):
+    point = points_of(tmp_path)[0]
+    results.write(tmp_path, results.of_failure(point, None, "no", 1.0))
+    [path] = tmp_path.glob("*.json")
+    for damaged in (path.read_bytes()[:-5], b"[]", b'{"index": 1}'):
+        path.write_bytes(damaged)
+        assert results.read(tmp_path, point) is None
