@@ -117,7 +117,7 @@ class Html(HTMLParser):
         self.open: list[str] = []
         self.texts: list[tuple[str, str]] = []
         self.attributes: list[tuple[str, str, str | None]] = []
-        self.feed(page.decode())
+        self.feed(page.decode().replace("<wbr>", ""))  # it may stand within a name
         self.close()
         assert self.open == []
 

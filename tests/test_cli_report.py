@@ -6,6 +6,8 @@ import tiny_net
 from report_run import check_self_contained, without_plots  # noqa: F401
 from test_cli import call, refused
 
+from compress.ledger import ledger
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -79,6 +81,31 @@ def test_report_refuses(run, here):
     assert "0 is not in the range 1<=x<=500" in refused("report", run, "--images", 0)
     assert "--ledger and --images are for one" in refused("report", run / "ledger.csv", "--images", 1)
     assert "none.csv: cannot be read" in refused("report", run, "--ledger", "none.csv")
+    assert not (here / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("n", 0),
+        ("n", -5),
+        ("top1", 1.2),
+        ("top1", "nan"),
+        ("agreement", -0.1),
+        ("agreement", "inf"),
+        ("size_bytes", 0),
+        ("parameters", 0),
+        ("bits_per_weight", "inf"),
+        ("size_bytes", "9" * 400),
+    ],
+)
+def test_report_refuses_what_no_row_of_a_ledger_has(run, here, column, value):
+    for row in (rows := ledger.read(run / "ledger.csv")):
+        object.__setattr__(row, column, value)
+    ledger.write(here / "bad.csv", rows)
+    for arguments in (["bad.csv"], [run, "--ledger", "bad.csv"]):
+        message = refused("report", *arguments)
+        assert message.startswith("error: bad.csv:2: ") and column in message and message.count("\n") == 1
     assert not (here / "report.html").exists()
 
 

@@ -12,6 +12,7 @@ from compress.errors import InputError
 from compress.export.load import build
 from compress.ledger import ledger
 from compress.measure.fidelity import logits
+from compress.recipe import Train
 from compress.report.changed import changed_pictures, data_url
 from compress.report.make import page_of_run
 from compress.report.run import read_run
@@ -60,6 +61,13 @@ def test_another_set_is_refused(folder):
     rows = [ledger.Row(**(vars(row) | {"test_set_sha256": "00" * 32})) for row in run.rows]
     with pytest.raises(InputError, match="not the pictures that tiny-0123abcd was measured on"):
         changed_pictures(type(run)(**(vars(run) | {"rows": rows})), 1)
+
+
+def test_a_recipe_that_trains_is_read(folder):
+    run = read_run(folder)
+    trains = {"weights": "scratch", "train": Train(epochs=1, optimizer="adamw").model_dump(mode="json")}
+    [found] = changed_pictures(type(run)(**(vars(run) | {"recipe": run.recipe | trains})), 1)
+    assert found.n == 360
 
 
 def test_a_recipe_of_another_version_is_refused(folder):

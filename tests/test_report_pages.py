@@ -14,7 +14,6 @@ from compress.artifact.inspect import inspect
 from compress.ledger import ledger
 from compress.report.make import page_of_comparison, page_of_ledger, page_of_run
 from compress.report.run import read_run
-from compress.report.texts import signed
 
 EVIL = "<script>alert(1)</script>\"'&amp;{{ 7 * 7 }}"
 
@@ -80,11 +79,11 @@ def number(cell):
 def test_the_table_of_bytes_adds_up_to_the_file(folder, page):
     heading, *modules, whole = rows_of(page, "bytes")
     size = (folder / "tiny.sqz").stat().st_size
-    assert number(whole[-2]) == size
-    for column in range(1, len(heading) - 1):
+    assert number(whole[1]) == size
+    for column in (1, *range(3, len(heading))):
         assert sum(number(row[column]) for row in modules) == number(whole[column])
     for row in [*modules, whole]:
-        assert sum(map(number, row[1:-2])) == number(row[-2])
+        assert sum(map(number, row[3:])) == number(row[1])
     assert len(modules) == len({row.name.rpartition(".")[0] for row in inspect(folder / "tiny.sqz") if row.kind}) + 1
 
 
@@ -99,7 +98,7 @@ def test_every_weight_tensor_has_its_row_and_its_histogram(folder, page, html):
 def test_the_stages(page):
     rows = rows_of(page, "stages")[1:]
     assert [row[0] for row in rows] == ["baseline", "quantize", "fixed", "tune", "encode"]
-    assert rows[2][1].startswith("beside the path")
+    assert rows[2][-1].startswith("beside the path")
 
 
 def test_plots_are_text_with_an_alternative(html):
@@ -130,7 +129,15 @@ def test_a_run_beside_others(folder, page, tmp_path):
 @pytest.mark.usefixtures("without_plots")
 def test_without_sensitivity_the_page_says_so(tmp_path):
     page = page_of_run(report_run.write_run(tmp_path / "run", measures_sensitivity=False), None)
-    assert "This recipe measures no sensitivity" in page.html.decode()
+    assert "This recipe measures no sensitivity: only one with <code>rate</code> does." in page.html.decode()
+    heading = rows_of(page, "layers")[0]
+    assert "relative error" in heading and not [cell for cell in heading if "tivity" in cell]
+
+
+def test_with_sensitivity_the_table_has_it(page):
+    heading, *rows = rows_of(page, "layers")
+    place = heading.index("sensi&shy;tivity")
+    assert [row[place] for row in rows[:4]] == ["1", "1e+02", "1", "1e+02"]
 
 
 def test_names_are_escaped(tmp_path, monkeypatch):
@@ -153,7 +160,27 @@ def test_a_ledger(folder, tmp_path):
     assert page.html == page_of_ledger(folder / "ledger.csv").html
     headings = [text for tag, text in html.texts if tag == "h2"]
     assert headings == ["All files", "Size against accuracy", "tiny"]
-    assert sum(html.values("class").count(kind) for kind in ("plot",)) == 3 + 2  # top-1 and agreement, agreement; the file's two
+    assert html.values("class").count("plot") == 3 + 2  # top-1 and agreement, agreement; the file's two
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_the_headline_of_a_ledger(folder, tmp_path):
+    rows = ledger.read(folder / "ledger.csv")
+    final = next(row for row in rows if row.artifact_sha256)
+    smaller = replace(final, run_id="small-1", size_bytes=1000, top1=0.5, ratio_fp32=99.04, artifact_sha256="00" * 32)
+    other = replace(smaller, run_id="other-1", size_bytes=1001, test_set_sha256="77" * 32)
+    ledger.write(tmp_path / "ledger.csv", [*rows, smaller, other])
+    shutil.copy(folder / "tiny.sqz", tmp_path)
+    page = page_of_ledger(tmp_path)
+    html = check_self_contained(page.html)
+    assert [text for tag, text in html.texts if tag == "dd"][:7] == ["1,000", "240,000×", "99.0×", "3", "99.2%", "75.0%", "50.0%"]
+    text = html.text()
+    assert "bytes, the smallest file: small, top-1 50.0% on 360 digits, held out, with labels" in text
+    assert "the highest of 2 files: tiny" in text and "The smallest, small, 1,000 bytes: 50.0%" in text
+    assert "set 77777777" in text  # of another digest than the set with the same name
+    heading, first, *_ = rows_of(page, "files")
+    assert heading[:4] == ["file", "bytes", "top-1", "on the set"]
+    assert first[:3] == ["small (not here)", "1,000", "50.0%"]
 
 
 def test_two_files(tmp_path):
@@ -165,8 +192,11 @@ def test_two_files(tmp_path):
     assert [text for tag, text in html.texts if tag == "dd"][:3] == [
         f"{a.stat().st_size:,}",
         f"{b.stat().st_size:,}",
-        signed(b.stat().st_size - a.stat().st_size),
+        f"{abs(b.stat().st_size - a.stat().st_size):,}",
     ]
+    words = ("more", "fewer") if b.stat().st_size > a.stat().st_size else ("fewer", "more")
+    pages = page.html, page_of_comparison(compare(b, a)).html
+    assert [f"bytes {word} in B than in A".encode() in each for word, each in zip(words, pages, strict=True)] == [True, True]
     assert page.html == page_of_comparison(compare(a, b)).html
 
 

@@ -101,8 +101,8 @@ def test_read_published(folder, tmp_path):
     ]
     ledger.write(folder / "ledger.csv", [*rows, *gone])
     published = read_published(folder / "ledger.csv")
-    assert [entry.run_id for entry in published.entries] == ["gone-1", report_run.RUN_ID]  # the largest first
-    absent, here = published.entries
+    assert [entry.run_id for entry in published.entries] == [report_run.RUN_ID, "gone-1"]  # the smallest first
+    here, absent = published.entries
     assert absent.file is None and here.file.name == "tiny.sqz" and len(here.finals) == 2
     assert published.strangers == [stranger.name]
 

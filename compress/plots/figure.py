@@ -45,9 +45,10 @@ def render(
     file_format: str,
     settings: Mapping[str, Any] = MappingProxyType({}),
     make_room: bool = True,
+    dpi: int = DPI,
 ) -> bytes:
     """The PNG or SVG of what `draw` draws. width, height: in inches. settings: of matplotlib, before these. make_room: place the
-    axes so that every label has room; without it `draw` places them, and it takes half of the time."""
+    axes so that every label has room; without it `draw` places them, and it takes half of the time. dpi: of a PNG."""
     mpl = matplotlib()
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # drawn as a box, as any program does
@@ -57,9 +58,9 @@ def render(
         from matplotlib.layout_engine import ConstrainedLayoutEngine
 
         layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.1) if make_room else None
-        figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
+        figure = Figure(figsize=(width, height), dpi=dpi, layout=layout)
         draw(figure)
         buffer = io.BytesIO()
         undated = {"Date": None} if file_format == "svg" else {"Software": None}
-        figure.savefig(buffer, format=file_format, dpi=DPI, metadata=undated)
+        figure.savefig(buffer, format=file_format, dpi=dpi, metadata=undated)
     return buffer.getvalue()

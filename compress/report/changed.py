@@ -23,7 +23,7 @@ from compress.layer import Layer, RawTensor
 from compress.measure.fidelity import logits
 from compress.models.factory import import_factory
 from compress.plots.labels import one_line
-from compress.recipe import FactorySpec, Recipe
+from compress.recipe import FactorySpec, Recipe, Train
 from compress.report.pictures import ChangedPictures, Picture
 from compress.report.run import RECIPE, Run
 from compress.subject import n_outputs
@@ -59,11 +59,19 @@ def changed_pictures(run: Run, n_images: int) -> list[ChangedPictures]:
 
 def _recipe(run: Run) -> Recipe:
     try:
-        return Recipe.model_validate(run.recipe)
+        return Recipe.model_validate(run.recipe | {"train": _given(run.recipe.get("train"))})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise InputError(f"{run.folder / RECIPE}: {field}: {first['msg']}") from None
+
+
+def _given(train: Any) -> Any:
+    """recipe.json names every field, and a recipe may not name those of another optimizer: what is a default is not given."""
+    if not isinstance(train, dict):
+        return train
+    defaults = {name: field.default for name, field in Train.model_fields.items()}
+    return {name: value for name, value in train.items() if name not in defaults or value != defaults[name]}
 
 
 def _uncompressed(run: Run) -> Any:

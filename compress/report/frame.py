@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CHARACTER_WIDTH = 0.62  # of the font's size
-RIGHT, BOTTOM, TOP, GAP = 0.16, 0.46, 0.1, 0.3  # inches: around the axes, and between two
+RIGHT, BOTTOM, TOP, GAP = 0.19, 0.46, 0.1, 0.3  # inches: around the axes, and between two
 TITLE, LEGEND_ROW = 0.24, 0.175  # inches above the axes
 POINTS = 72  # in an inch
+TEXT_GAP = 0.12  # inches: between a bar and the text right of it
+WIDEST_TEXT = 0.8  # of an axis; a longer one may leave the picture, or no bar would be seen
 
 
 def axes_of(
@@ -35,6 +37,14 @@ def axes_of(
     for axis in axes[1:]:
         axis.tick_params(labelleft=False)
     return axes
+
+
+def end_with_texts(axis: Axes, ends: Sequence[float], texts: Sequence[str], size: float) -> float:
+    """Where an axis from 0 must end so that each text has room right of its bar, which ends at one of `ends`. size: in points."""
+    width = axis.bbox.width / axis.figure.dpi
+    shares = [(TEXT_GAP + name_width([text], size)) / width for text in texts]
+    needed = [end / (1 - min(share, WIDEST_TEXT)) for end, share in zip(ends, shares, strict=True)]
+    return max(needed, default=0.0) or 1.0
 
 
 def name_width(names: Sequence[str], size: float) -> float:

@@ -11,7 +11,7 @@ from compress.report.byte_parts import PARTS, ModuleBytes, by_module, total
 from compress.report.layer_facts import CodingTotals, LayerFacts, layer_facts, totals
 from compress.report.page import Drawer, Drawn, Page
 from compress.report.published import Entry, Published, display_names
-from compress.report.run_page import test_sets
+from compress.report.set_sections import set_sections
 from compress.report.sqz_file import SqzFile
 from compress.report.template import fill
 from compress.report.texts import fp32_bytes
@@ -39,12 +39,19 @@ def ledger_page(published: Published, *, keep_plots: bool = False) -> Page:
     """keep_plots: as files too."""
     drawer = Drawer(keep_plots)
     names = display_names([entry.run_id for entry in published.entries])
+    files = {entry.run_id: entry.file for entry in published.entries if entry.file is not None}
+    sets = set_sections(published.rows, names, drawer, own=None, files=files)
+    sections = _sections(published.entries, names, drawer)
     html = fill(
         "ledger.html",
         published=published,
         names=names,
-        test_sets=test_sets(published.rows, drawer, own=None),
-        sections=_sections(published.entries, names, drawer),
+        set_sections=sets,
+        titles={each.digest: each.title for each in sets},
+        smallest=published.entries[0],
+        most_compressed=max(published.entries, key=lambda entry: entry.finals[0].ratio_fp32),
+        sections=sections,
+        anchors={section.entry.run_id: section.anchor for section in sections},
         alexnet_bytes=ledger.ALEXNET_BYTES,
     )
     return Page(html, drawer.files)

@@ -54,20 +54,22 @@ def _density_and_bits(facts: Sequence[LayerFacts], figure: Figure) -> None:
     left.set_xlim(0, 1)
     left.set_xticks([0, 0.5, 1])
     right.set_xlim(left=0)
+    right.locator_params(axis="x", nbins=4)
     left.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
-    left.set_title("weights that are not zero")
+    left.set_title("not zero")
     right.set_title("bits a weight")
 
 
 def _error_and_sensitivity(facts: Sequence[LayerFacts], figure: Figure) -> None:
-    measured = [(place, each.name, each.sensitivity) for place, each in enumerate(facts) if each.sensitivity is not None]
+    measured = [(place, each.name, each.sensitivity) for place, each in enumerate(facts) if each.sensitivity]  # 0 has no log
     left, *rest = _panels(figure, facts, 2 if measured else 1)
     compared = [(place, each.name, each.relative_error) for place, each in enumerate(facts) if each.relative_error is not None]
     bars = left.barh([place for place, _, _ in compared], [error for _, _, error in compared], height=0.66, color=theme.ORANGE)
     for bar, (_, name, error) in zip(bars, compared, strict=True):
         tip(bar, f"{name}: rms(before − after) is {percent(error)} of rms(before)")
     left.set_xlim(0, 1.06 * max((error for _, _, error in compared), default=0) or 1)
-    left.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+    left.locator_params(axis="x", nbins=3 if measured else 6)
+    left.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
     left.set_title("relative error")
     for axis in rest:
         values = [value for _, _, value in measured]
@@ -79,8 +81,9 @@ def _error_and_sensitivity(facts: Sequence[LayerFacts], figure: Figure) -> None:
             [point] = axis.plot(value, place, "o", color=theme.PURPLE, markersize=5)
             tip(point, f"{name}: sensitivity {significant(value)}")
         axis.minorticks_off()
+        axis.locator_params(axis="x", numticks=4)
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.set_title("sensitivity, log scale")
+        axis.set_title("sensitivity (log)")
 
 
 def _panels(figure: Figure, facts: Sequence[LayerFacts], n: int) -> list[Axes]:

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.ledger import ledger
-from compress.plots.labels import one_line, shorten
+from compress.plots.labels import distinct, one_line
 from compress.report import theme
 from compress.report.intervals import wilson
-from compress.report.label_places import Box, Label, place_labels
+from compress.report.label_places import GAP, Box, Label, Placed, place_labels
 from compress.report.svg import tip
-from compress.report.texts import percent, set_name
+from compress.report.texts import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,18 +25,20 @@ if TYPE_CHECKING:
 
 Measure = Literal["top-1", "agreement"]
 NET_COLOURS = (theme.BLUE, theme.ORANGE, theme.GREEN, theme.PURPLE, theme.TEAL, theme.OLIVE)
-HEIGHT = 3.9  # inches
-FRAME = (0.125, 0.125, 0.855, 0.82)  # left, bottom, width, height of the axes, as shares of the picture
-LABEL_SIZE = 8.0  # points
-LABEL_CHARACTERS = 30
+HEIGHT = 3.7  # inches
+FRAME = (0.125, 0.13, 0.855, 0.79)  # left, bottom, width, height of the axes, as shares of the picture
+NAME_CHARACTERS = 44  # of a set's title, in the name of a plot's file
+LABEL_SIZE = theme.TEXT
+LABEL_CHARACTERS = 22
 RADIUS = 5.0  # of a point and what is kept free around it, points
 
 
 @dataclass(frozen=True)
 class Point:
-    """A file on a set. net: of the uncompressed net that it was made from, the digest; of_net: that one's own share there, None
-    for agreement. own: whether the page is about this file."""
+    """A file on a set. number: of its row in the table under the plot. net: of the uncompressed net that it was made from, the
+    digest; of_net: that one's own share there, None for agreement. own: whether the page is about this file."""
 
+    number: int
     label: str
     size_bytes: int
     share: float
@@ -47,22 +49,24 @@ class Point:
 
 
 def points(rows: Sequence[ledger.Row], measure: Measure, names: dict[str, str], own: str | None) -> list[Point]:
-    """rows: of finished files, on one set; those without labels have no top-1. names: by run_id. own: a run_id."""
+    """rows: of finished files, on one set, in the table's order; those without labels have no top-1. names: by run_id. own: a
+    run_id."""
     found = []
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
         share = row.top1 if measure == "top-1" else row.agreement
         if share is None:
             continue
         of_net = row.top1 + row.top1_drop if measure == "top-1" and row.top1 is not None and row.top1_drop is not None else None
-        found.append(Point(names[row.run_id], row.size_bytes, share, row.n, row.teacher_sha256, of_net, row.run_id == own))
+        name, is_own = names[row.run_id], row.run_id == own
+        found.append(Point(number, name, row.size_bytes, share, row.n, row.teacher_sha256, of_net, is_own))
     return found
 
 
-def rate(shown: Sequence[Point], measure: Measure, test_set: str, number: int) -> theme.Plot:
-    """Files on one set, by bytes and by what they get right, with 95% intervals. number: of the set, for the plot's name."""
-    name = re.sub("[^a-z0-9]+", "-", f"rate-{number}-{measure}-{set_name(test_set)}".lower()).strip("-")
-    alt = f"{measure} on {set_name(test_set)} against bytes: " + ", ".join(
-        f"{point.label} {point.size_bytes:,} bytes {percent(point.share)}" for point in shown
+def rate(shown: Sequence[Point], measure: Measure, title: str, number: int) -> theme.Plot:
+    """Files on one set, by bytes and by what they get right, with 95% intervals. title, number: of the set."""
+    name = re.sub("[^a-z0-9]+", "-", f"rate-{number}-{measure}-{title[:NAME_CHARACTERS]}".lower()).strip("-")
+    alt = f"{measure} on {title} against bytes: " + ", ".join(
+        f"{point.number} {point.label} {point.size_bytes:,} bytes {percent(point.share)}" for point in shown
     )
     return theme.Plot(name, one_line(alt), partial(_rate, shown, measure), theme.WIDTH, HEIGHT)
 
@@ -76,10 +80,12 @@ def _rate(shown: Sequence[Point], measure: Measure, figure: Figure) -> None:
     largest = max(point.size_bytes for point in shown)
     axis.set_xlim(0, 1.13 * largest)
     axis.grid(visible=True)
-    axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
-    axis.set_ylabel(measure)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
+    axis.locator_params(axis="y", nbins=8, steps=[1, 2, 5, 10])
+    axis.set_title(measure)
     unit, name = (1000, "KB (1,000 bytes)") if largest >= 2000 else (1, "bytes")
     axis.xaxis.set_major_formatter(lambda value, _: f"{value / unit:,.0f}")
+    axis.locator_params(axis="x", nbins=7)
     axis.set_xlabel(f"size of the file, {name}")
     _points(axis, shown, intervals)
     _labels(axis, shown, intervals)
@@ -96,11 +102,12 @@ def _points(axis: Axes, shown: Sequence[Point], intervals: npt.NDArray[np.float6
         axis.plot([point.size_bytes] * 2, [bottom, top], color=colour, linewidth=1.6, alpha=0.35)
         [mark] = axis.plot(point.size_bytes, point.share, "o", color=colour, markersize=9 if point.own else 6)
         mark.set_markeredgecolor(theme.INK if point.own else theme.PAPER)
-        tip(mark, f"{point.label}: {point.size_bytes:,} bytes, {percent(point.share)} ({percent(bottom)} to {percent(top)})")
+        interval = f"{percent(bottom)} to {percent(top)}"
+        tip(mark, f"{point.number} {point.label}: {point.size_bytes:,} bytes, {percent(point.share)} ({interval})")
 
 
 def _labels(axis: Axes, shown: Sequence[Point], intervals: npt.NDArray[np.float64]) -> None:
-    """Names beside the points, as far as there is room; the page's own file first. The others are in the table."""
+    """A number at every point, and names as far as there is room; the page's own file first."""
     order = sorted(range(len(shown)), key=lambda i: (not shown[i].own, shown[i].size_bytes, i))
     sizes = np.array([point.size_bytes for point in shown], np.float64)
     centres = _in_points(axis, sizes, np.array([point.share for point in shown]))
@@ -108,20 +115,20 @@ def _labels(axis: Axes, shown: Sequence[Point], intervals: npt.NDArray[np.float6
     taken = [Box(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in centres]
     bars = [Box(x - 1, low, x + 1, high) for (x, _), low, high in zip(centres, lows, highs, strict=True)]
     frame = Box(*(np.asarray(axis.bbox.extents) * 72 / axis.figure.dpi).tolist())
-    labels = [Label(shorten(one_line(shown[i].label), LABEL_CHARACTERS), *centres[i]) for i in order]
-    places = place_labels(labels, taken, bars, frame, LABEL_SIZE)
-    for i, label, place in zip(order, labels, places, strict=True):
-        if place is not None:
-            _label(axis, shown[i], label, place)
+    names = distinct([one_line(point.label) for point in shown], LABEL_CHARACTERS)
+    labels = [Label(str(shown[i].number), names[i], *centres[i]) for i in order]
+    for i, label, placed in zip(order, labels, place_labels(labels, taken, bars, frame, LABEL_SIZE), strict=True):
+        _label(axis, shown[i], label, placed)
 
 
-def _label(axis: Axes, point: Point, label: Label, place: Box) -> None:
+def _label(axis: Axes, point: Point, label: Label, placed: Placed) -> None:
+    place = placed.box
     right = place.left > label.x
     middle = (place.bottom + place.top) / 2
-    moved = not place.bottom < label.y < place.top  # away from its point: a line leads there
+    away = not place.bottom < label.y < place.top or place.distance(label.x, label.y) > GAP + 1  # a line leads there
     line = {"arrowstyle": "-", "color": theme.MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3, "relpos": (not right, 0.5)}
     axis.annotate(
-        label.text,
+        placed.text,
         (point.size_bytes, point.share),
         ((place.left if right else place.right) - label.x, middle - label.y),
         textcoords="offset points",
@@ -130,7 +137,7 @@ def _label(axis: Axes, point: Point, label: Label, place: Box) -> None:
         fontsize=LABEL_SIZE,
         weight="bold" if point.own else "normal",
         bbox={"facecolor": theme.PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.3},
-        arrowprops=line if moved else None,
+        arrowprops=line if away else None,
     )
 
 

@@ -21,7 +21,7 @@ from compress.report.byte_parts import (
     ModuleBytes,
     total,
 )
-from compress.report.frame import BOTTOM, axes_of, legend_height
+from compress.report.frame import BOTTOM, axes_of, end_with_texts, legend_height
 from compress.report.svg import tip
 from compress.report.texts import ASIDE, percent, signed
 
@@ -39,8 +39,8 @@ COLOURS = {
     MODELS: theme.PINK,
     RECORDS: theme.GREY,
 }
-NAME_CHARACTERS = 26
-LEGEND_COLUMNS = 2
+NAME_CHARACTERS = 24
+LEGEND_COLUMNS = 1
 
 
 def waterfall(rows: Sequence[ledger.Row]) -> theme.Plot:
@@ -86,8 +86,9 @@ def byte_axis(axis: Axes, largest: int) -> None:
 
 
 def _waterfall(rows: Sequence[ledger.Row], figure: Figure) -> None:
-    [axis] = axes_of(figure, [one_line(row.stage) for row in rows])
+    [axis] = axes_of(figure, distinct([one_line(row.stage) for row in rows], NAME_CHARACTERS))
     largest = max(row.size_bytes for row in rows)
+    highs, texts = [], []
     for place, row in enumerate(rows):
         before = rows[place - 1].size_bytes if place else 0
         change = row.size_bytes - before
@@ -97,10 +98,13 @@ def _waterfall(rows: Sequence[ledger.Row], figure: Figure) -> None:
         [bar] = axis.barh(place, max(high - low, largest / 400), left=low, height=0.62, color=colour)
         tip(bar, f"{row.stage}: {row.size_bytes:,} bytes")
         text = f"{row.size_bytes:,}" + (f" ({signed(change)})" if place and change else "")
-        axis.annotate(text, (high, place), (6, 0), textcoords="offset points", va="center", fontsize=8.5)
+        axis.annotate(text, (high, place), (6, 0), textcoords="offset points", va="center", fontsize=theme.TEXT)
+        highs.append(high)
+        texts.append(text)
         if place < len(rows) - 1:  # where the next one starts
             axis.plot([row.size_bytes] * 2, [place - 0.31, place + 1.31], color=theme.MUTED, linewidth=0.7, zorder=0.5)
-    axis.set_xlim(0, 1.5 * largest)
+    axis.set_xlim(0, end_with_texts(axis, highs, texts, theme.TEXT))
+    axis.locator_params(axis="x", nbins=6)
     axis.set_xticks([tick for tick in axis.get_xticks() if 0 <= tick <= 1.05 * largest])
     axis.spines["bottom"].set_bounds(0, largest)
     byte_axis(axis, largest)
@@ -111,10 +115,11 @@ def _file_bytes(modules: Sequence[ModuleBytes], figure: Figure) -> None:
     whole = total(modules)
     largest = max(module.size_bytes for module in modules)
     _stack(axis, modules, [1.0] * len(modules))
-    for place, module in enumerate(modules):
-        text = f"{module.size_bytes:,} ({percent(module.size_bytes / whole.size_bytes)})"
-        axis.annotate(text, (module.size_bytes, place), (5, 0), textcoords="offset points", va="center", fontsize=8)
-    axis.set_xlim(0, 1.38 * largest)
+    texts = [f"{module.size_bytes:,} ({percent(module.size_bytes / whole.size_bytes)})" for module in modules]
+    for place, (module, text) in enumerate(zip(modules, texts, strict=True)):
+        axis.annotate(text, (module.size_bytes, place), (5, 0), textcoords="offset points", va="center", fontsize=theme.TEXT)
+    axis.set_xlim(0, end_with_texts(axis, [module.size_bytes for module in modules], texts, theme.TEXT))
+    axis.locator_params(axis="x", nbins=5)
     byte_axis(axis, largest)
     figure.legend(loc="upper left", ncols=LEGEND_COLUMNS, borderaxespad=0.2)
 

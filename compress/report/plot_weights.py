@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
+HISTOGRAM = 1.95, 1.3  # inches; two stand beside each other on a phone
 N_BINS = 80
 TAIL = 0.002  # of the weights, on either side, that a histogram may leave out
 COLUMNS_OF_KERNELS = 12
@@ -31,7 +32,7 @@ def histogram(number: int, name: str, before: npt.NDArray[Any], after: SharedLay
     says. number: of the layer, for the plot's name."""
     alt = f"{name}: the weights before, and after them the {len(values_of(after)[0])} values that are left"
     draw = partial(_histogram, before.ravel().astype(np.float64), after)
-    return theme.Plot(f"histogram-{number:03d}", one_line(alt), draw, 2.75, 1.55)
+    return theme.Plot(f"histogram-{number:03d}", one_line(alt), draw, *HISTOGRAM)
 
 
 def values_of(layer: SharedLayer) -> tuple[Floats, npt.NDArray[np.int64]]:
@@ -91,7 +92,7 @@ def _kernels(sheet: npt.NDArray[np.uint8], figure: Figure) -> None:
 
 
 def _histogram(before: Floats, after: SharedLayer, figure: Figure) -> None:
-    axis = figure.add_axes((0.03, 0.18, 0.94, 0.78))
+    axis = figure.add_axes((0.03, 0.2, 0.94, 0.76))
     values, counts = values_of(after)
     heights = densities(values, counts, after.n_weights) if len(values) > 1 else np.array([np.inf])
     low, high = _limits(before, values)
@@ -128,6 +129,6 @@ def _frame(axis: Axes) -> None:
 
     axis.set_yticks([])
     low, high = axis.get_xlim()
-    margin = 0.09 * (high - low)  # of the labels, which would leave the picture
-    axis.set_xticks([tick for tick in MaxNLocator(5).tick_values(low, high) if low + margin < tick < high - margin])
-    axis.tick_params(axis="x", labelsize=8, length=2.5)
+    margin = 0.12 * (high - low)  # of the labels, which would leave the picture
+    axis.set_xticks([tick for tick in MaxNLocator(3).tick_values(low, high) if low + margin < tick < high - margin])
+    axis.tick_params(axis="x", labelsize=theme.TEXT, length=2.5)

@@ -25,7 +25,7 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Published:
-    """entries: by falling size of their files. strangers: names of .sqz files beside the ledger that no row is of."""
+    """entries: by rising size of their files. strangers: names of .sqz files beside the ledger that no row is of."""
 
     name: str
     rows: list[ledger.Row]
@@ -44,7 +44,7 @@ def read_published(path: Path) -> Published:
     entries = [_entry(run_id, own, files) for run_id, own in by_run.items() if any(row.artifact_sha256 for row in own)]
     if not entries:
         raise InputError(f"{path}: no row is of a finished file: none has an artifact_sha256")
-    entries.sort(key=lambda entry: (-entry.finals[0].size_bytes, entry.run_id))
+    entries.sort(key=lambda entry: (entry.finals[0].size_bytes, entry.run_id))
     used = {entry.file.name for entry in entries if entry.file is not None}
     return Published(path.name, rows, entries, [file.name for file in files if file.name not in used])
 

@@ -8,33 +8,24 @@ from typing import Any
 
 from compress.layer import SharedLayer
 from compress.ledger import ledger
-from compress.report import plot_accuracy, plot_layers, plot_rate, plot_sizes, plot_weights
+from compress.report import plot_accuracy, plot_layers, plot_sizes, plot_weights
 from compress.report.byte_parts import PARTS, by_module, total
 from compress.report.layer_facts import LayerFacts, layer_facts, totals
 from compress.report.page import Drawer, Drawn, Page
 from compress.report.pictures import ChangedPictures
 from compress.report.published import display_names, final_rows
 from compress.report.run import Run
+from compress.report.set_sections import set_sections
 from compress.report.template import fill
 from compress.report.texts import ASIDE, STAGES, fp32_bytes, reported_first
 
 MAX_HISTOGRAMS = 64
-MEASURES: tuple[plot_rate.Measure, ...] = ("top-1", "agreement")
 
 
 @dataclass(frozen=True)
 class Histogram:
     facts: LayerFacts
     drawn: Drawn
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """Files that were measured on one set; plots: one a measure."""
-
-    description: str
-    rows: list[ledger.Row]
-    plots: list[Drawn]
 
 
 def run_page(
@@ -48,6 +39,7 @@ def run_page(
     facts = layer_facts(artifact, rows, run.before, run.sensitivity)
     finals = reported_first(final_rows(run.rows))
     merged = ledger.merge(others, run.rows)
+    names = display_names([row.run_id for row in merged])
     html = fill(
         "run.html",
         run=run,
@@ -74,29 +66,11 @@ def run_page(
         histograms=_histograms(run, facts, drawer),
         kernels=_kernels(run, drawer),
         others_name=others_name,
-        test_sets=test_sets(merged, drawer, own=run.run_id),
-        names=display_names([row.run_id for row in merged]),
+        set_sections=set_sections(merged, names, drawer, own=run.run_id, files={run.run_id: run.file}),
+        names=names,
         changed=changed,
     )
     return Page(html, drawer.files)
-
-
-def test_sets(rows: Sequence[ledger.Row], drawer: Drawer, *, own: str | None) -> list[TestSet]:
-    """The sets that finished files were measured on, those of most files first; of `own`, a run_id, only its own sets, in their
-    order."""
-    finals = final_rows(rows)
-    names = display_names([row.run_id for row in finals])
-    digests = list(dict.fromkeys(row.test_set_sha256 for row in finals if own is None or row.run_id == own))
-    by_set = {digest: [row for row in finals if row.test_set_sha256 == digest] for digest in digests}
-    if own is None:
-        digests.sort(key=lambda digest: -len(by_set[digest]))
-    found = []
-    for number, rows_of_set in enumerate((by_set[digest] for digest in digests), start=1):
-        description = rows_of_set[0].test_set
-        shown = {measure: plot_rate.points(rows_of_set, measure, names, own) for measure in MEASURES}
-        plots = [plot_rate.rate(points, measure, description, number) for measure, points in shown.items() if points]
-        found.append(TestSet(description, rows_of_set, drawer.draw_all(plots)))
-    return found
 
 
 def _histograms(run: Run, facts: Sequence[LayerFacts], drawer: Drawer) -> list[Histogram]:

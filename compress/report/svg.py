@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 PIXELS_PER_INCH = 96  # of CSS
+ENLARGED = 1.25  # of a plot's own size: how large a page shows it where there is room
+PNG_DPI = 200
 _HREF = f"{{{XLINK}}}href"
 _TIP = "tip:"
 _COLOUR = re.compile("|".join(LIGHT.values()))
@@ -31,7 +33,7 @@ def tip(artist: Artist, text: str) -> None:
 
 
 def inline(plot: Plot) -> str:
-    """An <svg> for a page, every text in it escaped: as wide as there is room, at most as drawn."""
+    """An <svg> for a page, every text in it escaped: as wide as there is room, at most ENLARGED."""
     root = _drawn(plot)
     for child in list(root):  # a <style> in an SVG is one of the whole page
         if child.tag == f"{{{SVG}}}metadata" or child.find(f"{{{SVG}}}style") is not None:
@@ -43,7 +45,7 @@ def inline(plot: Plot) -> str:
             element.set("style", _FONT.sub("", style))
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
-    root.set("style", f"max-width: {plot.width * PIXELS_PER_INCH:.0f}px")
+    root.set("style", f"max-width: {ENLARGED * plot.width * PIXELS_PER_INCH:.0f}px")
     root.set("role", "img")
     root.set("aria-label", plot.alt)
     return _text(root)
@@ -57,7 +59,7 @@ def files(plot: Plot) -> dict[str, bytes]:
 
 def _rendered(plot: Plot, file_format: str) -> bytes:
     size = {"width": plot.width, "height": plot.height}
-    return render(plot.draw, **size, file_format=file_format, settings=SETTINGS, make_room=False)
+    return render(plot.draw, **size, file_format=file_format, settings=SETTINGS, make_room=False, dpi=PNG_DPI)
 
 
 def _drawn(plot: Plot) -> Element:

@@ -12,6 +12,7 @@ from compress.report.theme import DARK, LIGHT
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 FILTERS = {
     "comma": texts.comma,
@@ -22,6 +23,7 @@ FILTERS = {
     "times": texts.times,
     "set_name": texts.set_name,
     "as_json": texts.as_json,
+    "pixels": texts.pixels,
     "reported_first": texts.reported_first,
 }
 
@@ -52,6 +54,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(FILTERS)
+    found.filters.update(FILTERS, dotted=_dotted)
     found.globals["share_interval"] = texts.share_interval
     return found
+
+
+def _dotted(name: str) -> Markup:
+    """A name that a line may break after each dot of: "features.3.squeeze"."""
+    from markupsafe import Markup
+
+    return Markup(".<wbr>").join(name.split("."))

@@ -11,6 +11,7 @@ from compress.report.intervals import wilson
 
 STAGES = {
     "baseline": "the uncompressed net, in the container",
+    "svd": "linear layers as products of two thinner ones",
     "prune": "small weights taken out",
     "share": "weights share centroids (k-means)",
     "quantize": "weights rounded to steps",
@@ -19,7 +20,7 @@ STAGES = {
     "encode": "the file, written and read again",
 }
 ASIDE = "fixed"  # a stage whose result no later stage starts from
-SET_CHARACTERS = 44
+SET_CHARACTERS = 100
 
 
 def comma(number: float) -> str:
@@ -51,7 +52,7 @@ def drop(row: ledger.Row) -> str:
     """Points of top-1 lost, with the half-width of the paired 95% interval."""
     if row.top1_drop is None:
         return "-"
-    points = f"{100 * row.top1_drop:+.1f}".replace("-", "−")
+    points = f"{round(100 * row.top1_drop, 1) or 0:+.1f}".replace("-", "−")  # no "−0.0"
     return points if row.drop_interval is None else f"{points} ± {100 * row.drop_interval:.1f}"
 
 
@@ -63,6 +64,11 @@ def set_name(description: str) -> str:
     """A measuring set's name alone: "imagenet-val500: 500 images of 10 classes, with labels" -> "imagenet-val500"."""
     parts = [part.partition(":")[0] for part in description.split(" + ")]
     return shorten(one_line(" + ".join(parts).partition(";")[0]).removeprefix("agreement on "), SET_CHARACTERS)
+
+
+def pixels(side: int) -> str:
+    """Of a square picture."""
+    return f"{side} × {side} pixels"
 
 
 def reported_first(finals: list[ledger.Row]) -> list[ledger.Row]:
