@@ -1,6 +1,7 @@
 """run(recipe): the stages in order. Each takes the tensors of the one before, leaves a checkpoint and a row in the ledger.
 
     baseline   the net's weights, imported or trained from scratch: the teacher of every stage after it
+    svd        linear layers as products of two thinner ones, tuned
     prune      small weights removed, the others tuned with the masks held
     share      k-means on the survivors of each layer; nothing tuned yet
     fixed      (quantize.also_fixed) the same clusters, kept fixed, only their centroids tuned, for comparison
@@ -10,7 +11,7 @@
     encode     the .sqz file, read again from the disk
     report X   the same file on set X of data.report, which nothing before has seen
 
-Without a `prune`, a `quantize` or a `rate` section their stages are left out.
+Without an `svd`, a `prune`, a `quantize` or a `rate` section their stages are left out.
 Every row is measured on what the container's reader gives back for that stage, never on the model in memory.
 """
 
@@ -181,6 +182,9 @@ def _run(
 
     costs: Callable[[int], list[tuple[int, float]]] | None = None  # of bytes, in agreement
     arrays = _baseline(stages, folder, trainer)
+    if (svd := recipe.svd) is not None:
+        whole = arrays
+        arrays = stage("svd", lambda on_step: stages.factorise(svd, whole, on_step))
     if (prune := recipe.prune) is not None:
         baseline = arrays
         arrays = stage("prune", lambda on_step: stages.prune(prune, baseline, on_step))

@@ -38,8 +38,9 @@ def quantize_by_rate(stages: Stages, section: Rate, dense: Arrays) -> Arrays:
 
 def plan_by_rate(stages: Stages, section: Rate) -> tuple[bytes, dict[str, float]]:
     """A file of the size that is asked for, each weight rounded alone, and the sensitivities that placed its steps."""
-    if stages.recipe.train is not None or (stages.recipe.prune is not None and stages.recipe.prune.macs is not None):
-        raise RecipeError("plan needs the weights: this recipe trains or cuts channels first")
+    recipe = stages.recipe
+    if recipe.train is not None or recipe.svd is not None or (recipe.prune is not None and recipe.prune.macs is not None):
+        raise RecipeError("plan needs the weights: this recipe trains, factorises or cuts channels first")
     baseline = from_layers(stages.subject.layers)
     tensors = stages.tensors(baseline)
     found = measured_sensitivities(stages, section, stages.net_with(tensors))
@@ -91,7 +92,7 @@ def rate_quantizer(
     """max_bytes: target.max_bytes, where it is not given."""
     assert stages.recipe.target is not None and stages.recipe.target.max_bytes is not None
     weights = {name: tensors[name] for name in stages.bits}
-    biases = [name for name in stages.subject.roles.biases if name not in stages.held]
+    biases = [name for name in stages.roles.biases if name not in stages.held]
     return RateQuantizer(
         weights,
         {name: tensors[name] for name in biases},

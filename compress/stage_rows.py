@@ -100,14 +100,16 @@ class StageRows:
 
     def _tuned_on(self, stage: str) -> str:
         """The images that a stage's tensors were trained or tuned on; empty where nothing was."""
-        prune, quantize = self._recipe.prune, self._recipe.quantize
+        svd, prune, quantize = self._recipe.svd, self._recipe.prune, self._recipe.quantize
         last = quantize or self._recipe.rate
         steps = {
+            "svd": svd.tune.steps if svd and svd.tune else 0,
             "prune": prune.tune.steps if prune and prune.tune else 0,
             "fixed": quantize.also_fixed.steps if quantize and quantize.also_fixed else 0,
             "tune": last.tune.steps if last and last.tune else 0,
         }
-        before = {"baseline": [], "prune": ["prune"], "share": ["prune"], "quantize": ["prune"], "fixed": ["prune", "fixed"]}
-        tuned = any(steps[name] for name in before.get(stage, ["prune", "tune"]))
+        ends = {"baseline": 0, "svd": 1, "prune": 2, "share": 2, "quantize": 2}  # of what came before, in the order of `path`
+        path = ["svd", "prune", "fixed" if stage == "fixed" else "tune"]
+        tuned = any(steps[name] for name in path[: ends.get(stage, len(path))])
         trained_on = self._splits.training.description + ", with labels" if self._splits.training is not None else ""
         return "; ".join(text for text in (trained_on, self._splits.tuning.description if tuned else "") if text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,15 @@ from compress.errors import InputError
 from compress.layer import Layer, SharedLayer
 from compress.ledger import ledger
 from compress.measure import cost
+from compress.models.low_rank import low_rank, ranks_of
 from compress.models.resize import resize
+from compress.models.roles import roles
 from compress.prune.channels import prune_channels
 from compress.prune.finetune import prune_and_tune
 from compress.prune.magnitude import densities
 from compress.quantize.rate import Quantized
 from compress.quantize.share import Shared, cluster, cluster_by_rate, tune_fixed, tune_reassigned
-from compress.recipe import Prune, Quantize, Recipe, Tune, in_order, per_layer
+from compress.recipe import Prune, Quantize, Recipe, Svd, Tune, in_order, per_layer
 from compress.run_folder import Arrays, RunFolder
 from compress.stage_arrays import dense, from_layers, raw_tensor, sha256, shared_layers
 from compress.stage_rows import StageRows
@@ -38,7 +40,7 @@ from compress.train.distill import OnStep
 from compress.train_stage import Trainer
 from compress.training_folder import training_key
 
-STAGES = ("baseline", "prune", "share", "fixed", "tune", "encode", "quantize")  # the order numbers their crops: append
+STAGES = ("baseline", "prune", "share", "fixed", "tune", "encode", "quantize", "svd")  # the order numbers their crops: append
 SEEDS_PER_RUN = 1000  # recipe seeds are this far apart, so that no stage of one run sees another run's crops
 UNTUNED = Tune(steps=0, learning_rate=1.0)  # what a `tune` that a recipe leaves out means
 
@@ -55,7 +57,10 @@ class Stages:
         self.device = device
         self.subject = subject(recipe)
         self.net: nn.Module = self.subject.net.to(device)
-        weights = self.subject.roles.compressible
+        self.ranks = ranks_of(recipe.svd.rank, self.net) if recipe.svd is not None else {}
+        self.thin_net = low_rank(self.net, self.ranks) if self.ranks else self.net  # what is compressed
+        self.roles = roles(self.thin_net)
+        weights = self.roles.compressible
         layers = {name.removesuffix(".weight"): name for name in weights}
         prune, quantize = recipe.prune, recipe.quantize
         self.densities = {layers[k]: v for k, v in densities(prune.density if prune else 1.0, layers).items()}
@@ -63,7 +68,7 @@ class Stages:
         self.bits = {layers[k]: v for k, v in bits.items()}
         rate_weights = per_layer(quantize.rate_weight if quantize else 0.0, layers, field="quantize.rate_weight")
         self.rate_weights = {layers[k]: v for k, v in rate_weights.items()}
-        self.held = {*self.subject.roles.uncompressed, *self.subject.roles.buffers}  # what no tuning moves
+        self.held = {*self.roles.uncompressed, *self.roles.buffers}  # what no tuning moves
         self.train_teacher = teacher_of(recipe, self.subject)  # of train.distill
         self.splits = splits(recipe, self.subject.convention, self.subject.n_classes, allow_overlap=allow_overlap)
         if recipe.train is not None and self.splits.training is not None:  # the loader would refuse it in a folder that is made
@@ -81,7 +86,10 @@ class Stages:
         if self.splits.training is not None:
             trained = training_key(self.recipe, self.subject, self.splits.training, self.train_teacher)
             keys["baseline"] = key_of(keys["baseline"], trained)
-        keys["prune"] = key_of(keys["baseline"], r["prune"])
+        before = keys["baseline"]
+        if r["svd"] is not None:
+            before = keys["svd"] = key_of(before, r["svd"])
+        keys["prune"] = key_of(before, r["prune"])
         if r["quantize"] is not None:
             clusters = [r["quantize"][name] for name in ("bits", "kmeans", "init", "max_iterations", "rate_weight")]
             keys["share"] = key_of(keys["prune"], clusters, r["encode"])
@@ -109,14 +117,19 @@ class Stages:
     def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
         """The dense state dict of a stage's arrays, on the device, in the net's order."""
         found = dense(arrays)
-        return {name: torch.from_numpy(np.array(found[name])).to(self.device) for name in self.net.state_dict()}
+        return {name: torch.from_numpy(np.array(found[name])).to(self.device) for name in self.whole_net(found).state_dict()}
+
+    def whole_net(self, tensors: Collection[str]) -> nn.Module:
+        """The net that has tensors of these names: with its layers as they were, or, from the stage `svd` on, as products."""
+        return self.thin_net if self.ranks and set(tensors) == set(self.thin_net.state_dict()) else self.net
 
     def net_for(self, tensors: dict[str, Tensor]) -> nn.Module:
         """The net to run these tensors through: smaller than the teacher where channels were pruned."""
+        whole = self.whole_net(tensors)
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        if all(tuple(tensor.shape) == shapes[name] for name, tensor in self.net.state_dict().items()):
-            return self.net
-        net = copy.deepcopy(self.net)
+        if all(tuple(tensor.shape) == shapes[name] for name, tensor in whole.state_dict().items()):
+            return whole
+        net = copy.deepcopy(whole)
         resize(net, shapes)
         net.load_state_dict(tensors)
         return net.eval()
@@ -134,6 +147,22 @@ class Stages:
             return from_layers(self.subject.layers)
         assert trainer is not None and self.splits.training is not None
         return trainer(self.subject, self.splits.training, self.train_teacher, self.splits.test)
+
+    def factorise(self, section: Svd, baseline: Arrays, on_step: OnStep) -> Arrays:
+        tune = section.tune or UNTUNED
+        tensors = low_rank(self.net_with(self.tensors(baseline)), self.ranks).state_dict()
+        pruned = prune_and_tune(
+            self.thin_net,
+            self.teacher,
+            tensors,
+            dict.fromkeys(self.roles.compressible, 1.0),
+            tune,
+            self.batches("svd", tune),
+            on_step,
+            held=self.held,
+            field="svd.tune",
+        )
+        return {name: tensor.cpu().numpy() for name, tensor in pruned.tensors.items()}
 
     def prune(self, section: Prune, baseline: Arrays, on_step: OnStep) -> Arrays:
         tensors, tune = self.tensors(baseline), section.tune or UNTUNED
@@ -212,7 +241,9 @@ class Stages:
         path = folder.path / f"{self.recipe.name}.sqz"
         started = time.perf_counter()
         encode = self.recipe.encode
-        writer.write(path, self.layers_of(final, as_file=True), self.metadata(), coder=encode.coder, positions=encode.positions)
+        writer.write(
+            path, self.layers_of(final, as_file=True), self.metadata(final), coder=encode.coder, positions=encode.positions
+        )
         seconds = time.perf_counter() - started
         stored = reader.read(path)
         folder.record(self.rows.row("encode", stored, self.splits.test, seconds, is_file=True))
@@ -225,18 +256,23 @@ class Stages:
     def layers_of(self, arrays: Arrays, *, as_file: bool) -> list[Layer]:
         """A stage's arrays as layers of the container, in the state dict's order. as_file: with the recipe's type of biases,
         else every tensor that is not shared is float32."""
-        shared, roles = shared_layers(arrays), self.subject.roles
-        small = {*roles.biases, *roles.batchnorm} - {*roles.buffers} if as_file else set()
+        shared = shared_layers(arrays)
+        small = {*self.roles.biases, *self.roles.batchnorm} - {*self.roles.buffers} if as_file else set()
         bias, full = np.dtype(self.recipe.encode.bias), np.dtype("float32")
         return [
             shared[name] if name in shared else raw_tensor(name, arrays[name], bias if name in small else full)
-            for name in self.net.state_dict()
+            for name in self.whole_net(dense(arrays)).state_dict()
         ]
 
-    def metadata(self) -> dict[str, Any]:
-        channels = {"channels": "pruned"} if self.recipe.prune and self.recipe.prune.macs is not None else {}
+    def metadata(self, arrays: Arrays) -> dict[str, Any]:
+        """Of a file of a stage's arrays."""
+        changes: dict[str, Any] = {}
+        if self.recipe.prune and self.recipe.prune.macs is not None:
+            changes["channels"] = "pruned"
+        if self.ranks and self.whole_net(dense(arrays)) is self.thin_net:
+            changes["svd"] = self.ranks
         return {
-            "architecture": self.subject.architecture | channels,
+            "architecture": self.subject.architecture | changes,
             "classes": self.recipe.classes,
             "format": FORMAT_VERSION,
             "encoder": f"squeeze-compress {compress.__version__}",
@@ -258,7 +294,7 @@ class Stages:
     def file_bytes(self, arrays: Arrays, *, as_file: bool) -> bytes:
         encode = self.recipe.encode
         layers = self.layers_of(arrays, as_file=as_file)
-        return writer.to_bytes(layers, self.metadata(), coder=encode.coder, positions=encode.positions)
+        return writer.to_bytes(layers, self.metadata(arrays), coder=encode.coder, positions=encode.positions)
 
 
 def shared_arrays(shared: Shared | Quantized) -> Arrays:

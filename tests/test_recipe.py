@@ -153,7 +153,7 @@ def test_the_schema_describes_every_field():
     sections = {"Recipe": Recipe, **{name: getattr(recipe, name) for name in SCHEMA["$defs"]}}
     assert sections.keys() == {
         *("Recipe", "SqueezeNetSpec", "AlexNetSpec", "FactorySpec", "Input", "Source", "Data"),
-        *("Train", "Augment", "Distill", "Dsd", "Sparse", "Tune", "Prune", "Quantize", "Rate", "Encode", "Target"),
+        *("Train", "Augment", "Distill", "Dsd", "Sparse", "Tune", "Svd", "Prune", "Quantize", "Rate", "Encode", "Target"),
     }
     for name, section in sections.items():
         described = SCHEMA if name == "Recipe" else SCHEMA["$defs"][name]

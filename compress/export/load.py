@@ -21,6 +21,7 @@ from compress.models import batchnorm
 from compress.models.built_in import BuiltIn
 from compress.models.built_in import build as build_net
 from compress.models.factory import build_from
+from compress.models.low_rank import low_rank
 from compress.models.resize import check_fits, resize
 from compress.recipe import AlexNetSpec, BuiltInSpec, SqueezeNetSpec
 
@@ -76,8 +77,8 @@ def build(artifact: Artifact, source: str, model: Factory | None = None) -> nn.M
     """The net that the metadata describes, or the one that `model` makes, holding the file's tensors, in eval mode."""
     arrays = tensors(artifact, source)
     shapes = {name: array.shape for name, array in arrays.items()}
-    net = _empty_net(artifact.metadata, source, model)
     described = artifact.metadata.get("architecture")
+    net = _thinned(_empty_net(artifact.metadata, source, model), described, source)
     channels_pruned = isinstance(described, dict) and described.get("channels") == "pruned"
     if channels_pruned:
         _shrink(net, shapes, artifact, source)
@@ -115,6 +116,17 @@ def _empty_net(metadata: Mapping[str, Any], source: str, model: Factory | None) 
     return batchnorm.fold(net) if folded else net
 
 
+def _thinned(net: nn.Module, described: object, source: str) -> nn.Module:
+    """With the layers as products that the metadata name so."""
+    ranks = described.get("svd", {}) if isinstance(described, dict) else {}
+    if not isinstance(ranks, dict) or not all(type(rank) is int for rank in ranks.values()):
+        raise CorruptArtifact(f"{source}: metadata.architecture.svd is {ranks!r}, must give layers their rank")
+    try:
+        return low_rank(net, ranks) if ranks else net
+    except ValueError as error:
+        raise CorruptArtifact(f"{source}: metadata.architecture.svd: {error}") from error
+
+
 def _shrink(net: nn.Module, shapes: Mapping[str, tuple[int, ...]], artifact: Artifact, source: str) -> None:
     """Give a net the shapes of the file's tensors, where channels were pruned."""
     try:
@@ -147,7 +159,7 @@ def architecture(metadata: Mapping[str, Any], source: str) -> BuiltInSpec:
     described = metadata.get("architecture")
     if not isinstance(described, dict) or described.get("name") not in ("squeezenet", "alexnet"):
         raise CorruptArtifact(f"{source}: metadata.architecture is {described!r}; this version builds squeezenet and alexnet")
-    fields = {key: value for key, value in described.items() if key != "channels"}
+    fields = {key: value for key, value in described.items() if key not in ("channels", "svd")}
     try:
         if fields["name"] == "alexnet":
             return AlexNetSpec.model_validate(fields)

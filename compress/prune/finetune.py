@@ -31,9 +31,10 @@ def prune_and_tune(
     on_step: OnStep,
     *,
     held: Collection[str] = (),
+    field: str = "prune.tune",
 ) -> Pruned:
     """densities: weight name -> fraction kept. tensors: the uncompressed state dict, on the net's device. held: names of
-    tensors that are not tuned, such as running statistics.
+    tensors that are not tuned, such as running statistics. field: the recipe's section, for messages.
 
     The learning rate of a layer is tune.learning_rate standard deviations of its weights. Raises TrainingDiverged.
     """
@@ -47,7 +48,7 @@ def prune_and_tune(
 
     scales = {name: float(weight.std(unbiased=False)) for name, weight in weights.items()}
     optimizer = adam(latents, scales, others, tune.learning_rate, tune.bias_learning_rate)
-    distill(net, teacher, parameters, optimizer, batches, steps=tune.steps, field="prune.tune", on_step=on_step)
+    distill(net, teacher, parameters, optimizer, batches, steps=tune.steps, field=field, on_step=on_step)
     with torch.no_grad():
         tuned = parameters()
     return Pruned({name: tuned[name].detach().clone() for name in tensors}, masks)

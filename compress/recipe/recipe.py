@@ -15,7 +15,7 @@ from compress.paths import is_url
 from compress.recipe.data import Data
 from compress.recipe.model import AlexNetSpec, FactorySpec, Input, SqueezeNetSpec
 from compress.recipe.section import Section
-from compress.recipe.steps import Encode, Prune, Quantize, Rate, Target
+from compress.recipe.steps import Encode, Prune, Quantize, Rate, Svd, Target
 from compress.recipe.train import Train
 
 
@@ -33,7 +33,7 @@ def _kind_of_model(fields: Any) -> str:
     return AlexNetSpec.__name__ if "name" in fields else SqueezeNetSpec.__name__
 
 
-PATTERN_TABLES = frozenset({"density", "bits", "rate_weight"})  # fields that may be a table for per_layer
+PATTERN_TABLES = frozenset({"density", "bits", "rate_weight", "rank"})  # fields that may be a table for per_layer
 DEFAULT_CROP = 128  # pixels
 
 
@@ -63,6 +63,7 @@ class Recipe(Section):
     )
     data: Data = Data()
     train: Train | None = None
+    svd: Svd | None = Field(default=None, description="without it every layer stays one")
     prune: Prune | None = Field(default=None, description="without it nothing is pruned")
     quantize: Quantize | None = Field(default=None, description="without it weights are stored as they are")
     rate: Rate | None = Field(default=None, description="uniform steps for a byte target, in place of quantize")
@@ -102,6 +103,12 @@ class Recipe(Section):
                 raise ValueError("rate decides itself which weights are zero: leave prune out, or use method: channels")
         elif self.target is not None and self.target.max_top1_drop is not None:
             raise ValueError("target.max_top1_drop needs rate, which can make a file of any size")
+        return self
+
+    @model_validator(mode="after")
+    def _one_other_shape(self) -> Recipe:
+        if self.svd is not None and self.prune is not None and self.prune.method == "channels":
+            raise ValueError("svd and prune.method: channels both change the layers: one of them")
         return self
 
     @model_validator(mode="after")

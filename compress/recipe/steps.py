@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -39,6 +40,22 @@ class Tune(Section):
     learning_rate: float = Field(gt=0, description="at the first step; it falls to 0 along a cosine")
     bias_learning_rate: float = Field(default=3e-4, ge=0, description="of the biases, absolute; same schedule")
     batch_size: int = Field(default=32, ge=1, le=4096)
+
+
+def _check_ranks(value: Any) -> Any:
+    allowed = "must be a table of layer patterns to whole numbers from 1"
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(allowed)
+    return check_entries(value, lambda v: type(v) is int and v >= 1, allowed)
+
+
+class Svd(Section):
+    """Linear layers as products of two thinner ones, by their singular values (Denton et al. 2014, arXiv 1404.0736)."""
+
+    rank: Annotated[dict[str, int], BeforeValidator(_check_ranks)] = Field(
+        description="of the product, for each Linear layer: a table of layer patterns (first match wins); others stay whole"
+    )
+    tune: Tune | None = Field(default=None, description="learning_rate is in standard deviations of each factor's weights")
 
 
 class Prune(Section):
