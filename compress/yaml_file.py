@@ -51,8 +51,8 @@ def parse(text: str, name: str, model: type[Model], *, what: str, error: type[In
 
 
 def check_nodes(node: yaml.Node | None, name: str, *, what: str, error: type[InputError]) -> None:
-    """Of a file that is composed and not yet constructed. Raises `error` for too many values, for an alias that holds itself, and,
-    with the line, for a number that is not written in base 10."""
+    """Of a file that is composed and not yet constructed. Raises `error` for too many values, for an alias that holds itself,
+    and, with the line, for a number that is not written in base 10."""
     try:
         n = 0 if node is None else _n_values(node, {}, name, error)
     except RecursionError as cause:  # what is nested too deep was not composed

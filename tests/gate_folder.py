@@ -13,7 +13,9 @@ import yaml
 
 import compress
 from compress.artifact import writer
-from compress.layer import Layer
+from compress.gate.check import check
+from compress.gate.findings import Finding, exit_code
+from compress.layer import Layer, RawTensor
 from compress.ledger import ledger
 
 ENCODER = f"squeeze-compress {compress.__version__}"
@@ -23,7 +25,7 @@ ROW = ledger.Row(
     parameters=500,
     nonzeros=300,
     bits_per_weight=8.0,
-    size_bytes=0,
+    size_bytes=500,
     ratio_fp32=4.0,
     ratio_alexnet=1e5,
     top1=0.9,
@@ -136,3 +138,23 @@ def published(root: Path) -> GateFolder:
     folder.publish("net.sqz")
     folder.limit(net=GENEROUS)
     return folder
+
+
+def judged(folder: GateFolder, *files: Path, **options: Any) -> tuple[int, list[Finding]]:
+    """The exit code of the gate, and what it found."""
+    found = check(folder.limits, files, encoder=ENCODER, **options)
+    return exit_code(found), found
+
+
+def unjudged(found: list[Finding]) -> dict[str, str]:
+    """The messages of what could not be judged, by rule."""
+    return {finding.rule: finding.message for finding in found if finding.verdict == "could not judge"}
+
+
+def notes(found: list[Finding]) -> list[str]:
+    return [f"{finding.rule}: {finding.message}" for finding in found if finding.verdict == "note"]
+
+
+def larger_net() -> list[Layer]:
+    """tiny_net with some of its layers stored plainly."""
+    return [RawTensor(layer.name, layer.values()) if "expand3x3.weight" in layer.name else layer for layer in tiny_net.layers()]

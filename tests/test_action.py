@@ -14,6 +14,7 @@ import pytest
 import tiny_net
 import yaml
 
+import compress
 from compress.layer import RawTensor
 
 ROOT = Path(__file__).parent.parent
@@ -116,11 +117,14 @@ def test_the_actions_exit_code_is_the_commands(folder, tmp_path, code):
     assert recorded(tmp_path / "check calls") == ["check", "--limits=artifacts/limits.yaml", "--format=github", "--"]
 
 
-def test_files_and_new_names_come_a_line_each(folder, tmp_path):
-    act(folder, tmp_path, 0, files="artifacts/a b.sqz\n-c.sqz\n", **{"allow-new": "a b.sqz\n\n-c.sqz"})
+def test_files_and_names_come_a_line_each(folder, tmp_path):
+    names = {"allow-new": "a b.sqz\n\n-c.sqz", "allow-removed": "d e.sqz\nf.sqz\n"}
+    act(folder, tmp_path, 0, files="artifacts/a b.sqz\n-c.sqz\n", **names)
     assert recorded(tmp_path / "check calls")[3:] == [
         "--allow-new=a b.sqz",
         "--allow-new=-c.sqz",
+        "--allow-removed=d e.sqz",
+        "--allow-removed=f.sqz",
         "--",
         "artifacts/a b.sqz",
         "-c.sqz",
@@ -136,6 +140,7 @@ def test_an_input_is_never_run(folder, tmp_path):
         f"--format={evil}",
         f"--against={evil}",
         f"--allow-new={evil}",
+        f"--allow-removed={evil}",
         "--",
         evil,
     ]
@@ -162,7 +167,8 @@ def test_the_step_that_installs(folder, tmp_path, version, package):
     known = {"RUNNER_TEMP": str(tmp_path / "temp"), "GITHUB_PATH": str(tmp_path / "path")}
     done = run(STEPS["Install"]["run"], folder, tmp_path, VERSION=version, ACTION_PATH="/the/action", **known)
     assert done.returncode == 0, done.stderr
-    assert recorded(tmp_path / "python calls") == ["-m", "venv", f"{tmp_path}/temp/squeeze-compress"]
+    assert recorded(tmp_path / "python calls") == ["-I", "-m", "venv", f"{tmp_path}/temp/squeeze-compress"]
+    assert recorded(tmp_path / "pip calls")[:3] == ["-I", "-m", "pip"]
     assert recorded(tmp_path / "pip calls")[-1] == package and (tmp_path / "path").read_text() == f"{place}\n"
 
 
@@ -189,7 +195,8 @@ def test_gitlab_passes(folder, tmp_path):
     done, report = gitlab(folder, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "max_growth    pass" in done.stdout and ElementTree.fromstring(report.read_text()).get("errors") == "0"
-    assert recorded(tmp_path / "python calls") == ["-m", "pip", "install", "--quiet", "squeeze-compress"]
+    package = f"squeeze-compress=={compress.__version__}"
+    assert recorded(tmp_path / "python calls") == ["-I", "-m", "pip", "install", "--quiet", package]
     assert GITLAB["artifacts"]["reports"]["junit"] == report.name and GITLAB["artifacts"]["when"] == "always"
 
 
@@ -233,8 +240,32 @@ def test_the_hook_stops_a_larger_net(folder, tmp_path):
     assert folder.git("rev-parse", "HEAD") == before
 
 
-def test_the_hook_runs_when_what_it_judges_changes():
-    assert HOOK["pass_filenames"] is False and HOOK["language"] == "python"
-    for name in ("artifacts/net.sqz", "artifacts/ledger.csv", "artifacts/limits.yaml"):
-        assert re.search(HOOK["files"], name)
-    assert not re.search(HOOK["files"], "README.md")
+def test_the_hook_runs_at_every_commit():
+    """pre-commit calls a hook for the files that a commit adds or changes: without always_run not for one that deletes."""
+    assert HOOK["always_run"] is True and HOOK["pass_filenames"] is False and HOOK["language"] == "python"
+    assert HOOK.keys().isdisjoint({"files", "exclude", "types", "types_or", "exclude_types", "stages"})
+
+
+def test_the_hook_stops_a_commit_that_deletes_an_artifact_and_its_limits(folder, tmp_path):
+    folder.publish("two.sqz")
+    folder.limit(net=gate_folder.GENEROUS, two=gate_folder.GENEROUS)
+    before = folder.commit()
+    (folder.artifacts / "two.sqz").unlink()
+    folder.limit(net=gate_folder.GENEROUS)
+    done = commit_with_the_hook(folder, tmp_path)
+    assert done.returncode != 0 and "two.sqz: in HEAD, and gone" in done.stdout + done.stderr
+    assert folder.git("rev-parse", "HEAD") == before
+
+
+@pytest.mark.parametrize("module", ["venv", "pip"])
+def test_no_module_of_the_checkout_is_run(tmp_path, module):
+    """By the very options that action.yml and the GitLab example give."""
+    scripts = "\n".join([STEPS["Install"]["run"], *GITLAB["before_script"]])
+    assert set(re.findall(r'python"? (.*?-m \w+)', scripts)) == {"-I -m venv", "-I -m pip"}
+    (tmp_path / f"{module}.py").write_text("import sys; sys.exit('of the checkout')\n")
+
+    def said(*options):
+        whole = [sys.executable, *options, "-m", module, "--help"]
+        return subprocess.run(whole, cwd=tmp_path, capture_output=True, text=True, check=False).stderr
+
+    assert "of the checkout" in said() and "of the checkout" not in said("-I")

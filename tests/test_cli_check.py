@@ -86,8 +86,20 @@ def test_against_a_reference_and_a_ledger(folder):
     text = call(*GATE, "--against", "HEAD", code=1).stdout
     assert "max_growth    FAILED" in text and "features.0.weight: +" in text
     folder.ledger.with_name("same.csv").write_text(folder.ledger.read_text())
-    assert "max_growth    pass       +0 bytes" in call(*GATE, "--against", "artifacts/same.csv").stdout
+    result = call(*GATE, "--against", "artifacts/same.csv")
+    assert "max_growth    pass       +0 bytes" in result.stdout and "\nbaseline: ledger artifacts/same.csv\n" in result.stdout
+    assert "is the ledger that is judged" in call(*GATE, "--against", "artifacts/ledger.csv", code=2).stdout
     assert "no such git reference here" in call(*GATE, "--against", "--help", code=2).stdout
+
+
+def test_what_is_gone_and_that_it_may_be(folder):
+    folder.publish("two.sqz")
+    folder.limit(net=GENEROUS, two=GENEROUS)
+    folder.commit()
+    (folder.artifacts / "two.sqz").unlink()
+    folder.limit(net=GENEROUS)
+    assert "removed: NOT JUDGED: two.sqz: in HEAD, and gone" in call(*GATE, "--against", "HEAD", code=2).stdout
+    assert "admitted by --allow-removed" in call(*GATE, "--against", "HEAD", "--allow-removed", "two.sqz").stdout
 
 
 def test_another_ledger(folder):
@@ -103,6 +115,24 @@ def test_a_report_in_a_file_and_the_text_on_stdout(folder):
     assert ElementTree.fromstring((folder.root / "gate.xml").read_text()).get("tests") == "9"
     (folder.root / "way").touch()
     assert "error: way/gate.xml: Not a directory" in refused(*GATE, "-o", "way/gate.xml")
+
+
+@pytest.mark.parametrize(
+    "output", ["artifacts/limits.yaml", "artifacts/../artifacts/ledger.csv", "artifacts/net.sqz", "link.yaml", "old.csv", "f.sqz"]
+)
+def test_a_report_never_replaces_what_is_judged(folder, output):
+    (folder.root / "link.yaml").symlink_to("artifacts/limits.yaml")
+    (folder.root / "old.csv").write_bytes(folder.ledger.read_bytes())
+    (folder.root / "f.sqz").write_bytes((folder.artifacts / "net.sqz").read_bytes())
+    before = {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()}
+    message = refused(*GATE, "--against", "old.csv", "--format", "json", "-o", output, "f.sqz")
+    assert f"--output {output} is an input of the check" in message.replace("\n", " ")
+    assert {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()} == before
+
+
+def test_a_report_does_not_become_the_ledger_that_is_missing(folder):
+    folder.ledger.unlink()
+    assert "is an input of the check" in refused(*GATE, "-o", "artifacts/ledger.csv") and not folder.ledger.exists()
 
 
 def test_github_writes_the_step_summary_beside_what_is_there(folder, monkeypatch):
@@ -186,12 +216,14 @@ def test_a_full_disk(folder, monkeypatch):
         (["check", "x.sqz", "--against", "main"], "--against needs --limits."),
         (["check", "x.sqz", "--ledger", "x.csv"], "--ledger needs --limits."),
         (["check", "x.sqz", "--allow-new", "x"], "--allow-new needs --limits."),
+        (["check", "x.sqz", "--allow-removed", "x"], "--allow-removed needs --limits."),
         (["check", "x.sqz", "--measure"], "--measure needs --limits."),
         (["check", "x.sqz", "--update"], "--update needs --limits."),
         (["check", "x.sqz", "--format", "junit"], "--format junit needs --limits."),
         (["check", "x.sqz", "-o", "x"], "--output needs --limits."),
         ([*GATE, "--update", "x.sqz"], "FILES does not go with --update."),
         ([*GATE, "--update", "--allow-new", "x"], "--allow-new does not go with --update."),
+        ([*GATE, "--update", "--allow-removed", "x"], "--allow-removed does not go with --update."),
         ([*GATE, "--update", "--against", "main"], "--against does not go with --update."),
         ([*GATE, "--update", "--format", "github"], "--format github does not go with --update."),
         ([*GATE, "--json", "--format", "text"], "--json and --format text exclude each other"),

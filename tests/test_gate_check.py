@@ -7,6 +7,7 @@ import gate_folder
 import numpy as np
 import pytest
 import tiny_net
+from gate_folder import GENEROUS, judged, larger_net, notes, unjudged
 
 from compress.artifact import writer
 from compress.gate.check import check
@@ -14,29 +15,10 @@ from compress.gate.findings import exit_code
 from compress.layer import RawTensor
 from compress.ledger import ledger
 
-GENEROUS = gate_folder.GENEROUS
-
 
 @pytest.fixture
 def folder(tmp_path):
     return gate_folder.published(tmp_path / "project")
-
-
-def judged(folder, *files, **options):
-    found = check(folder.limits, files, encoder=gate_folder.ENCODER, **options)
-    return exit_code(found), found
-
-
-def unjudged(found):
-    return {finding.rule: finding.message for finding in found if finding.verdict == "could not judge"}
-
-
-def notes(found):
-    return [f"{finding.rule}: {finding.message}" for finding in found if finding.verdict == "note"]
-
-
-def larger_net():
-    return [RawTensor(layer.name, layer.values()) if "expand3x3.weight" in layer.name else layer for layer in tiny_net.layers()]
 
 
 # --- what passes ---------------------------------------------------------------------------------------------------------
@@ -257,7 +239,7 @@ def test_growth_without_against(folder):
 def test_a_git_reference_that_is_missing(folder):
     folder.commit()
     code, found = judged(folder, against="origin/main")
-    assert code == 2 and "--against origin/main: no such file, and no such git reference here" in unjudged(found)["baseline"]
+    assert code == 2 and "--against origin/main: no such git reference here" in unjudged(found)["baseline"]
 
 
 def test_a_shallow_clone(folder, tmp_path):
@@ -290,23 +272,45 @@ def test_allow_new_admits_no_growth_of_an_old_artifact(folder):
     assert judged(folder, allow_new=["net.sqz"])[0] == 2
 
 
+# --- what the ledger says of it ---------------------------------------------------------------------------------------------
+
+
+def test_two_things_that_the_ledger_says_of_the_same_bytes(folder):
+    folder.change_rows("net.sqz", top1=0.2)
+    folder.add_row("net.sqz", run_id="net-ffffffff", top1=0.99)
+    code, found = judged(folder)
+    assert code == 2 and unjudged(found).keys() == {"ledger", "min_top1", "min_agreement", "max_drop"}
+    assert "val: the ledger says two things: net-0123abcd, encode (top-1 0.2, " in unjudged(found)["ledger"]
+
+
+def test_figures_of_pictures_that_it_was_tuned_on(folder):
+    folder.change_rows("net.sqz", overlap=200)
+    code, found = judged(folder)
+    assert code == 2 and unjudged(found).keys() == {"min_top1", "min_agreement", "max_drop"}
+
+
+def test_an_empty_figure_of_a_set_that_has_labels(folder):
+    """A row that a number should hold for, hidden from it."""
+    folder.add_row("net.sqz", stage="report hard", test_set_sha256="cc" * 32, top1=None, top1_drop=None)
+    code, found = judged(folder)
+    skipped = "not judged, without labels: hard"
+    assert code == 0 and {f"min_top1: {skipped}", f"max_drop: {skipped}"} <= set(notes(found))
+    folder.add_row("net.sqz", stage="hard", run_id="other-00000000", test_set_sha256="cc" * 32, artifact_sha256=None, top1=0.4)
+    code, found = judged(folder)
+    assert code == 2 and unjudged(found).keys() == {"min_top1", "max_drop"}
+
+
+def test_an_empty_figure_that_the_baseline_had(folder):
+    folder.add_row("net.sqz", stage="report hard", test_set_sha256="cc" * 32, top1=0.6)
+    folder.commit()
+    folder.publish("net.sqz", tiny_net.layers(seed=5))
+    folder.add_row("net.sqz", stage="report hard", test_set_sha256="dd" * 32, top1=None, top1_drop=None)
+    code, found = judged(folder, against="HEAD")
+    assert code == 2 and unjudged(found).keys() == {"min_top1", "max_drop"}
+    assert "hard: no accuracy in the ledger, and other rows show" in unjudged(found)["min_top1"]
+
+
 # --- beside the verdict ----------------------------------------------------------------------------------------------------
-
-
-def test_limits_that_were_loosened_are_said(folder):
-    folder.limit(net=GENEROUS | {"max_bytes": 2000})
-    folder.commit()
-    folder.limit(net=GENEROUS | {"max_bytes": 3000})
-    code, found = judged(folder, against="HEAD")
-    assert code == 0 and "limits: changed since HEAD: net.sqz: max_bytes 2,000 -> 3,000 (LOOSER)" in notes(found)
-
-
-def test_limits_that_are_new(folder):
-    folder.limits.unlink()
-    folder.commit()
-    folder.limit(net=GENEROUS)
-    code, found = judged(folder, against="HEAD")
-    assert code == 0 and any(note.startswith("limits: not compared with those of HEAD: ") for note in notes(found))
 
 
 def test_the_size_since_the_baseline_is_said_even_without_a_limit(folder):

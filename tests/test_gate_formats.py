@@ -84,9 +84,13 @@ def test_github():
 def test_github_tells_what_opens_the_gate():
     new = Finding("n.sqz", "n.sqz", "limits", "note", "new: admitted by --allow-new")
     looser = Finding("", "limits.yaml", "limits", "note", "n.sqz: max_bytes 1 -> 2 (LOOSER)")
-    lines = FORMATS["github"]([PASS, NOTE, new, looser]).splitlines()
-    assert [line.split("::")[1] for line in lines[-2:]] == [
+    gone = Finding("", "limits.yaml", "removed", "note", "n.sqz: in main, and gone; admitted by --allow-removed")
+    unknown = Finding("", "limits.yaml", "limits", "note", "not compared with those of main: main (1234) has no limits.yaml")
+    lines = FORMATS["github"]([PASS, NOTE, new, looser, gone, unknown]).splitlines()
+    assert [line.split("::")[1] for line in lines[-4:]] == [
         "notice file=n.sqz,title=limits%3A note",
+        "notice file=limits.yaml,title=limits%3A note",
+        "notice file=limits.yaml,title=removed%3A note",
         "notice file=limits.yaml,title=limits%3A note",
     ]
 

@@ -8,7 +8,7 @@ import tiny_net
 
 from compress.artifact import writer
 from compress.gate.baseline import Previous
-from compress.gate.judge import LAYERS_SHOWN, Evidence, growth_by_part, judge
+from compress.gate.judge import LAYERS_SHOWN, Evidence, growth_by_part, judge, judged_sets
 from compress.gate.ledger_rows import Run
 from compress.gate.limits import ArtifactLimits
 from compress.layer import RawTensor
@@ -17,6 +17,7 @@ DATA = writer.to_bytes(tiny_net.layers(), tiny_net.metadata())
 SIZE = len(DATA)
 FINAL = replace(gate_folder.ROW, run_id="net-0123abcd", artifact_sha256="12" * 32)
 UNLABELLED = replace(FINAL, stage="report bundled", top1=None, top5=None, top1_drop=None, drop_interval=None, agreement=0.7)
+UNLABELLED = replace(UNLABELLED, test_set="200 bundled crops", test_set_sha256="cc" * 32)
 
 
 def evidence(*finals, seconds=30.0, **changes):
@@ -129,10 +130,42 @@ def test_seven_points_are_seven_points():
 def test_a_number_holds_for_every_set_that_has_the_figure():
     worse = replace(FINAL, stage="report other", top1=0.4, agreement=0.3)
     known = evidence(FINAL, worse, UNLABELLED)
-    assert [(f.test_set, f.verdict) for f in judge(ArtifactLimits(min_top1=0.5), known)] == [("val", "pass"), ("other", "failed")]
+    skipped, *top1 = judge(ArtifactLimits(min_top1=0.5), known)
+    assert [(f.test_set, f.verdict) for f in top1] == [("val", "pass"), ("other", "failed")]
+    assert (skipped.rule, skipped.verdict) == ("min_top1", "note") and skipped.message == "not judged, without labels: bundled"
     agreement = judge(ArtifactLimits(min_agreement=0.5), known)
     assert [(f.test_set, f.verdict) for f in agreement] == [("val", "pass"), ("other", "failed"), ("bundled", "pass")]
     assert [f.test_set for f in judge(ArtifactLimits(min_top1={"other": 0.1}), known)] == ["other"]
+
+
+@pytest.mark.parametrize("rule", ["min_top1", "max_drop"])
+def test_a_number_holds_for_a_set_that_is_known_to_have_labels(rule):
+    """Its row has an empty cell; other rows of the pictures show that they have labels."""
+    known = evidence(FINAL, UNLABELLED, labelled=frozenset({UNLABELLED.test_set_sha256}))
+    passed, found = judge(ArtifactLimits.model_validate({rule: 0.9}), known)
+    assert (passed.verdict, found.verdict, found.test_set) == ("pass", "could not judge", "bundled")
+    assert found.message == "bundled: no accuracy in the ledger, and other rows show that the set has labels"
+
+
+def test_pictures_that_it_was_tuned_on_show_no_accuracy():
+    found = only({"min_top1": 0.1}, evidence(replace(FINAL, overlap=200)))
+    assert found.verdict == "could not judge" and "val: 200 of its pictures were tuned or chosen by (--allow-" in found.message
+    for overlap in (0, None):
+        assert only({"min_top1": 0.1}, evidence(replace(FINAL, overlap=overlap))).verdict == "pass"
+
+
+def test_a_set_of_which_the_ledger_says_two_things():
+    known = evidence()
+    known = replace(known, run=replace(known.run, contradictions={"val": "the ledger says two things: a and b"}))
+    found = only({"min_top1": 0.1}, known)
+    assert (found.verdict, found.message) == ("could not judge", "the ledger says two things: a and b")
+
+
+def test_the_sets_that_limits_judge():
+    run = evidence(FINAL, UNLABELLED).run
+    limits = ArtifactLimits.model_validate({"min_top1": 0.5, "min_agreement": {"val": 0.1, "gone": 0.1}, "max_bytes": 3})
+    assert judged_sets(limits, run) == {"val": ["min_top1", "min_agreement"], "gone": ["min_agreement"]}
+    assert judged_sets(ArtifactLimits(min_agreement=0.5), run).keys() == {"val", "bundled"}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -0.1, 1.5, 57.0])

@@ -28,7 +28,16 @@ def of(folder, name="net.sqz"):
 
 def test_limits_from_nothing(folder):
     folder.limits.unlink()
-    folder.add_row("net.sqz", stage="report bundled", top1=None, top5=None, top1_drop=None, drop_interval=None, agreement=0.71)
+    folder.add_row(
+        "net.sqz",
+        stage="report bundled",
+        test_set_sha256="cc" * 32,
+        top1=None,
+        top5=None,
+        top1_drop=None,
+        drop_interval=None,
+        agreement=0.71,
+    )
     updated(folder)
     size = (folder.artifacts / "net.sqz").stat().st_size
     assert of(folder) == {
@@ -46,7 +55,7 @@ def test_the_same_fields_in_the_same_form(folder):
         net={"max_bytes": 5, "min_top1": 0.1, "min_agreement": {"val": 0.2}, "max_growth": "0.5%", "max_seconds": 7}
         | {"measure": [{"set": "folder:val"}, {"set": ["bundled", "folder:a"], "teacher": "x.pt"}]}
     )
-    folder.add_row("net.sqz", stage="report other", top1=0.8, agreement=0.5)
+    folder.add_row("net.sqz", stage="report other", test_set_sha256="cc" * 32, top1=0.8, agreement=0.5)
     new, _ = updated(folder)
     found = of(folder)
     assert found.pop("max_bytes") > 5
@@ -115,6 +124,19 @@ def nan(folder):
     folder.change_rows("net.sqz", top1=float("nan"))
 
 
+def overlap(folder):
+    folder.change_rows("net.sqz", overlap=3)
+
+
+def contradict(folder):
+    folder.add_row("net.sqz", run_id="net-ffffffff", top1=0.99)
+
+
+def hide(folder):
+    (folder.artifacts / "sub").mkdir()
+    folder.publish("sub/x.sqz")
+
+
 def unknown_set(folder):
     folder.limit(net={"min_top1": {"gone": 0.5}})
 
@@ -125,7 +147,10 @@ def unknown_set(folder):
         (break_ledger, "limits.yaml: not written\n.*net.sqz: ledger: sha256 is "),
         (damage, "limits.yaml: not written\n.*net.sqz: decodes: .*truncated"),
         (lose, "limits.yaml: not written\n.*net.sqz: decodes: .*No such file"),
-        (nan, r"net.sqz: val: nan in the ledger, must be in \[0, 1\]"),
+        (nan, r"ledger\.csv:3: .* top1: 'nan', must be a number in \[0, 1\]"),
+        (overlap, r"net\.sqz: val: 3 of its pictures were tuned or chosen by"),
+        (contradict, r"net\.sqz: ledger: val: the ledger says two things: "),
+        (hide, r"not written\nit cannot name sub/x\.sqz: an artifact lies beside it, and its name ends in \.sqz"),
         (unknown_set, "net.sqz: min_top1: the ledger has no figure of set gone; it has val"),
     ],
 )

@@ -1,5 +1,6 @@
 import hashlib
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -63,7 +64,8 @@ def test_known_text(tmp_path):
     )
 
 
-six_digits = st.integers(-999_999, 999_999).map(lambda i: i / 1000)  # what a float keeps in the ledger
+six_digits = st.integers(0, 999_999).map(lambda i: i / 1000)  # what a float keeps in the ledger
+shares = st.integers(0, 1_000_000).map(lambda i: i / 1_000_000)
 text = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp")), max_size=30)
 
 
@@ -72,11 +74,11 @@ text = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp"
         row,
         stage=text,
         test_set=text,
-        top1=st.none() | six_digits,
-        top5=st.none() | six_digits,
+        top1=st.none() | shares,
+        top5=st.none() | shares,
         mean_kl=six_digits,
         artifact_sha256=st.none() | st.just("12" * 32),
-        size_bytes=st.integers(0, 1 << 50),
+        size_bytes=st.integers(1, 1 << 50),
     )
 )
 def test_round_trip(tmp_path_factory, one):
@@ -115,9 +117,9 @@ def test_merging_a_row_changes_one_line(tmp_path):
     [
         (lambda lines: [], r"ledger.csv: not a ledger: the first line must name the columns run_id, stage,"),
         (lambda lines: [lines[0].replace("seed", "sead"), *lines[1:]], "not a ledger"),
-        (lambda lines: [*lines[:2], lines[2] + ",1"], r"ledger.csv:3: not a row of a ledger: zip"),
-        (lambda lines: [*lines[:2], "digits,prune"], r"ledger.csv:3: "),
-        (lambda lines: [*lines[:2], "", lines[2]], r"ledger.csv:3: "),
+        (lambda lines: [*lines[:2], lines[2] + ",1"], r"ledger.csv:3: not a row of a ledger: 29 cells, must be 28"),
+        (lambda lines: [*lines[:2], "digits,prune"], r"ledger.csv:3: not a row of a ledger: 2 cells, must be 28"),
+        (lambda lines: [*lines[:2], "", lines[2]], r"ledger.csv:3: not a row of a ledger: 0 cells, must be 28"),
         (lambda lines: [lines[0], lines[1].replace("30010", "many")], r"ledger.csv:2: .*'many'"),
         (lambda lines: [lines[0], lines[1].replace("30010", "")], r"ledger.csv:2: "),
         (lambda lines: [lines[0], lines[1].replace("21.75", "")], r"ledger.csv:2: "),
@@ -129,6 +131,57 @@ def test_a_malformed_ledger_is_refused_with_its_line(tmp_path, damage, message):
     ledger.write(path, [row(), row(stage="share")])
     path.write_text("\n".join(damage(path.read_text().splitlines())))
     with pytest.raises(InputError, match=message):
+        ledger.read(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "allowed"),
+    [
+        ("n", "0", "a whole number greater than 0"),
+        ("n", "-5", "a whole number greater than 0"),
+        ("n", "1e3", "a whole number greater than 0"),
+        ("n", "1" + "0" * 5000, "a whole number greater than 0"),
+        ("n", "\u0663\u0663", "a whole number greater than 0"),
+        ("size_bytes", "0", "a whole number greater than 0"),
+        ("size_bytes", "81_576", "a whole number greater than 0"),
+        ("parameters", "0", "a whole number greater than 0"),
+        ("nonzeros", "-1", "a whole number from 0"),
+        ("seconds", "-30", "a number from 0"),
+        ("seconds", "inf", "a number from 0"),
+        ("seconds", "1e400", "a number from 0"),
+        ("top1", "nan", r"a number in \[0, 1\], or empty"),
+        ("top1", "1.01", r"a number in \[0, 1\], or empty"),
+        ("top5", "-0.1", r"a number in \[0, 1\], or empty"),
+        ("agreement", "", r"a number in \[0, 1\]$"),
+        ("agreement", " 0.5", r"a number in \[0, 1\]$"),
+        ("agreement", "0.9_9", r"a number in \[0, 1\]$"),
+        ("agreement", "99.7", r"a number in \[0, 1\]$"),
+        ("top1_drop", "-3", r"a number in \[-1, 1\], or empty"),
+        ("drop_interval", "-0.1", "a number from 0, or empty"),
+        ("mean_kl", "-1e-09", "a number from 0"),
+        ("mean_kl", "nan", "a number from 0"),
+        ("overlap", "-1", "a whole number from 0, or empty"),
+        ("bits_per_weight", "0", "a number greater than 0"),
+    ],
+)
+def test_a_number_that_no_run_writes_is_refused(tmp_path, column, cell, allowed):
+    path = tmp_path / "ledger.csv"
+    ledger.write(path, [row(), replace(row(stage="share"), **{column: cell})])
+    shown = re.escape(repr(cell)) if len(cell) < 60 else "'10+\\.\\.\\.'"
+    with pytest.raises(InputError, match=rf"ledger\.csv:3: not a row of a ledger: {column}: {shown}, must be {allowed}"):
+        ledger.read(path)
+
+
+def test_every_column_of_numbers_has_a_range():
+    numbers = {field.name for field in fields(Row) if str(field.type).startswith(("int", "float"))}
+    assert numbers == ledger.RANGES.keys()
+
+
+def test_the_line_of_a_row_is_the_files_own(tmp_path):
+    """Also after a cell that holds a line end."""
+    path = tmp_path / "ledger.csv"
+    ledger.write(path, [row(test_set="a\nb"), replace(row(), n=0)])
+    with pytest.raises(InputError, match=r"ledger\.csv:4: .*n: '0'"):
         ledger.read(path)
 
 

@@ -289,6 +289,12 @@ def test_every_problem_has_its_own_line(load):
         (VALID + "seed: !!python/object/apply:os.getcwd []\n", "r.yaml:8: not valid YAML: could not determine a constructor"),
         ("[" * 1500, "r.yaml: not valid YAML"),
         ("name: &a\n  b: *a\n", "r.yaml: not valid YAML: an alias that holds itself"),
+        ("name: tiny\nseed: 010\n", "r.yaml:2: 010 is a number of base 8 in YAML: write it in base 10, or in quotes"),
+        (
+            "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n"
+            "d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n",
+            "r.yaml: more than 100,000 values with those that aliases stand for, a recipe has at most that many",
+        ),
         (VALID + "seed: 1\nseed: 2\n", "r.yaml:9: seed is given twice"),
         (VALID.replace("bits: 4", "bits: 4\n  bits: 4"), "r.yaml:7: quantize.bits is given twice"),
         (VALID.replace("0.5", '{"*": 0.5, "*": 0.6}'), "r.yaml:3: prune.density.* is given twice"),

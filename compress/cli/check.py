@@ -39,10 +39,15 @@ class Percent(click.ParamType):
 )
 @click.option("--ledger", "ledger_file", type=path, help="[default: ledger.csv beside the limits]")
 @click.option(
-    "--against", metavar="REF|LEDGER", help="The artifacts as they were: a git reference, or another ledger.csv. For max_growth."
+    "--against",
+    metavar="REF|LEDGER",
+    help="The artifacts as they were: a git reference, or another ledger, whose name ends in .csv. For max_growth.",
 )
 @click.option(
     "--allow-new", multiple=True, metavar="NAME", help="Admit a new artifact: in no limits, or not in the baseline. Repeatable."
+)
+@click.option(
+    "--allow-removed", multiple=True, metavar="NAME", help="Admit that an artifact of the baseline is gone. Repeatable."
 )
 @click.option(
     "--measure",
@@ -69,6 +74,7 @@ def check(
     ledger_file: Path | None,
     against: str | None,
     allow_new: tuple[str, ...],
+    allow_removed: tuple[str, ...],
     measure: bool,
     format_: str | None,
     output: Path | None,
@@ -89,25 +95,39 @@ def check(
     if as_json and format_ not in (None, "json"):
         raise click.UsageError(f"--json and --format {format_} exclude each other")
     format_ = "json" if as_json else format_ or "text"
+    of_gate: dict[str, object] = {"--against": against, "--allow-new": allow_new, "--allow-removed": allow_removed}
+    of_gate |= {"--measure": measure, "--output": output, f"--format {format_}": format_ not in ("text", "json")}
     if limits is None:
-        needs_limits = {"--ledger": ledger_file, "--against": against, "--allow-new": allow_new, "--measure": measure}
-        needs_limits |= {"--update": update, "--output": output, f"--format {format_}": format_ not in ("text", "json")}
-        _refuse(needs_limits, "needs --limits")
+        _refuse({"--ledger": ledger_file, "--update": update, **of_gate}, "needs --limits")
         if not files:
             raise click.UsageError("Missing argument 'FILES...', or option '--limits'.")
         _check_integrity(files, as_json=format_ == "json")
     elif update:
-        excluded = {"FILES": files, "--against": against, "--allow-new": allow_new, "--measure": measure, "--output": output}
-        _refuse(excluded | {f"--format {format_}": format_ not in ("text", "json")}, "does not go with --update")
+        _refuse({"FILES": files, **of_gate}, "does not go with --update")
         _update(limits, ledger_file, margin, margin_points, as_json=format_ == "json")
     else:
-        _judge(limits, files, ledger_file, against, allow_new, measure, format_, output)
+        if output is not None:
+            _refuse_input(output, limits, files, ledger_file, against)
+        _judge(limits, files, ledger_file, against, allow_new, allow_removed, measure, format_, output)
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
     for name, value in options.items():
         if value:
             raise click.UsageError(f"{name} {why}.")
+
+
+def _refuse_input(output: Path, limits: Path, files: tuple[Path, ...], ledger_file: Path | None, against: str | None) -> None:
+    """Writing there would replace what is judged, or what it is judged by."""
+    from compress.gate.baseline import LEDGER_SUFFIX
+    from compress.gate.inputs import LEDGER
+
+    inputs = [limits, ledger_file or limits.parent / LEDGER, *files, *limits.parent.glob("*.sqz")]
+    inputs += [Path(against)] if against is not None and against.endswith(LEDGER_SUFFIX) else []
+    for each in inputs:
+        is_same = output.exists() and each.exists() and output.samefile(each)
+        if is_same or output.resolve() == each.resolve():
+            raise click.UsageError(f"--output {output} is an input of the check, {each}: name another file.")
 
 
 def _check_integrity(files: tuple[Path, ...], *, as_json: bool) -> None:
@@ -139,6 +159,7 @@ def _judge(
     ledger_file: Path | None,
     against: str | None,
     allow_new: tuple[str, ...],
+    allow_removed: tuple[str, ...],
     measure: bool,
     format_: str,
     output: Path | None,
@@ -155,6 +176,7 @@ def _judge(
         ledger_file=ledger_file,
         against=against,
         allow_new=allow_new,
+        allow_removed=allow_removed,
         measure=measure,
     )
     rendered = RENDERERS[format_](findings)

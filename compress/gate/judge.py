@@ -24,13 +24,15 @@ N_DIGITS = 6  # the ledger's: a drop of 0.07 is 7 points, not 7.000000000000001
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of an artifact. run: None where the ledger has no row of these bytes. previous: None without a baseline;
-    why_no_previous: for the message then. against: the baseline's name."""
+    """What is known of an artifact. run: None where the ledger has no row of these bytes. labelled: digests of those of its test
+    sets that have labels, as other rows show. previous: None without a baseline; why_no_previous: for the message then. against:
+    the baseline's name."""
 
     name: str
     path: str
     data: bytes
     run: Run | None
+    labelled: frozenset[str] = frozenset()
     previous: Previous | None = None
     why_no_previous: str = ""
     against: str = ""
@@ -116,6 +118,17 @@ class Figure:
     high: float
     sign: int
 
+    def unknown(self, row: Row) -> str:
+        """Why there is no figure of this row to judge by, in words; empty where there is one."""
+        name, value = set_name(row), self.of(row)
+        if row.overlap:
+            return f"{name}: {row.overlap} of its pictures were tuned or chosen by (--allow-overlap), so it shows no accuracy"
+        if value is None:
+            return f"{name}: no accuracy in the ledger: the set has no labels"
+        if not (math.isfinite(value) and self.low <= value <= self.high):
+            return f"{name}: {value:g} in the ledger, must be in [{self.low}, {self.high}]"
+        return ""
+
 
 FIGURES = {
     "min_top1": Figure(lambda row: row.top1, "share", 0, 1, 1),
@@ -138,9 +151,11 @@ def _figures(rule: str, figure: Figure, limit: float | dict[str, float], evidenc
             f"two rows of {evidence.run.run_id} are of sets with one name: {_names(map(set_name, evidence.run.finals))}"
         )
         return
-    limits = limit if isinstance(limit, dict) else {name: limit for name, row in rows.items() if figure.of(row) is not None}
+    limits, skipped = (limit, []) if isinstance(limit, dict) else _every_set(figure, limit, rows, evidence.labelled)
     if not limits:
         yield unjudged(f"no accuracy in the ledger: {_names(rows)} without labels")
+    elif skipped:
+        yield evidence.finding()(rule, "note", f"not judged, without labels: {_names(skipped)}")
     for name, least in limits.items():
         if name not in rows:
             yield unjudged(f"the ledger has no row of set {name}; it has {_names(rows)}", test_set=name)
@@ -148,12 +163,33 @@ def _figures(rule: str, figure: Figure, limit: float | dict[str, float], evidenc
             yield _figure(rule, figure, name, rows[name], least, evidence)
 
 
+def _every_set(
+    figure: Figure, limit: float, rows: dict[str, Row], labelled: frozenset[str]
+) -> tuple[dict[str, float], list[str]]:
+    """What one number comes to: a limit for each set that has the figure or must have it; and the sets that are left out."""
+    has = {name: figure.of(row) is not None or row.test_set_sha256 in labelled for name, row in rows.items()}
+    return {name: limit for name in rows if has[name]}, [name for name in rows if not has[name]]
+
+
+def judged_sets(limits: ArtifactLimits, run: Run) -> dict[str, list[str]]:
+    """By the name of each set that a limit judges: the limits."""
+    found: dict[str, list[str]] = {}
+    for rule, figure in FIGURES.items():
+        limit = getattr(limits, rule)
+        with_figure = [set_name(row) for row in run.finals if figure.of(row) is not None]
+        for name in limit if isinstance(limit, dict) else with_figure if limit is not None else ():
+            found.setdefault(name, []).append(rule)
+    return found
+
+
 def _figure(rule: str, figure: Figure, name: str, row: Row, limit: float, evidence: Evidence) -> Finding:
+    assert evidence.run is not None
     make, value = partial(evidence.finding(), rule, test_set=name), figure.of(row)
-    if value is None:
-        return make("could not judge", f"{name}: no accuracy in the ledger: the set has no labels")
-    if not (math.isfinite(value) and figure.low <= value <= figure.high):
-        return make("could not judge", f"{name}: {value:g} in the ledger, must be in [{figure.low}, {figure.high}]")
+    if value is None and row.test_set_sha256 in evidence.labelled:
+        return make("could not judge", f"{name}: no accuracy in the ledger, and other rows show that the set has labels")
+    if why := evidence.run.contradictions.get(name) or figure.unknown(row):
+        return make("could not judge", why)
+    assert value is not None  # else there is a why
     is_met = figure.sign * (value - limit) >= 0
     left = round(figure.sign * (value - limit), N_DIGITS)
     percent = 100 * left / abs(limit) if limit else None

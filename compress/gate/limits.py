@@ -22,12 +22,24 @@ from compress.recipe.section import Section
 
 SUFFIX = ".sqz"
 WHAT = "a limits file"
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%", re.ASCII)
+MOST_BYTES = 1 << 40
+MOST_PERCENT = 1000
+NO_TEACHER = "none"  # of `measure`: the uncompressed net is not kept
+_PERCENT = re.compile(r"(\d{1,4}(?:\.\d{1,6})?) ?%", re.ASCII)
+
+
+def is_name(name: str) -> bool:
+    """Whether limits may name an artifact so: a file beside them."""
+    return name.endswith(SUFFIX) and "/" not in name and "\\" not in name and name.isprintable()
 
 
 def _check_growth(value: Any) -> Any:
-    if not (type(value) is int and value >= 0) and not (isinstance(value, str) and _PERCENT.fullmatch(value)):
-        raise ValueError("must be a whole number of bytes from 0, or a percentage such as 0.5%")
+    is_bytes = type(value) is int and 0 <= value <= MOST_BYTES
+    percent = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if not is_bytes and not (percent and Decimal(percent[1]) <= MOST_PERCENT):
+        raise ValueError(
+            f"must be a whole number of bytes from 0 to {MOST_BYTES:,}, or a percentage such as 0.5%, at most {MOST_PERCENT}%"
+        )
     return value
 
 
@@ -50,7 +62,7 @@ Points = Annotated[float | dict[str, float], _is_drop]
 
 
 def _check_name(name: str) -> str:
-    if not name.endswith(SUFFIX) or "/" in name or "\\" in name or not name.isprintable():
+    if not is_name(name):
         raise ValueError(f"must be the name of a {SUFFIX} file beside the limits file, without a folder")
     return name
 
@@ -59,15 +71,24 @@ class Measure(Section):
     """A set that `check --measure` runs the artifact on again, and what it is compared with: as the options of `eval`."""
 
     set: Sources = Field(description="an image source or a list of them, as data.test of a recipe; taken together")
-    teacher: str | None = Field(default=None, description="the uncompressed net's weights, as `weights` of a recipe")
+    teacher: str | None = Field(
+        default=None,
+        description="the uncompressed net's weights, as `weights` of a recipe; none: they are not kept, top-1 alone is measured",
+    )
     teacher_sha256: str | None = Field(default=None, description="of the teacher's file; a URL needs it")
     model: str | None = Field(default=None, description="package.module:function, for a file of one's own net")
+
+    @model_validator(mode="after")
+    def _no_digest_of_nothing(self) -> Measure:
+        if self.teacher == NO_TEACHER and self.teacher_sha256 is not None:
+            raise ValueError(f"teacher_sha256: is the digest of a file, and teacher is {NO_TEACHER}")
+        return self
 
 
 class ArtifactLimits(Section):
     """What one artifact may be. A limit that is left out is not judged; at least one is needed."""
 
-    max_bytes: int | None = Field(default=None, gt=0, description="of the file, by stat")
+    max_bytes: int | None = Field(default=None, gt=0, le=MOST_BYTES, description="of the file, by stat")
     max_growth: Annotated[int | str, BeforeValidator(_check_growth)] | None = Field(
         default=None, description="against the baseline of --against: bytes, or a percentage of the old size"
     )

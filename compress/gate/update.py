@@ -13,7 +13,8 @@ import yaml
 from compress.atomic import write_atomically
 from compress.errors import InputError
 from compress.gate import limits as limits_file
-from compress.gate.check import LEDGER, Gate, examine, listed
+from compress.gate.check import examine
+from compress.gate.inputs import LEDGER, Gate, listed
 from compress.gate.judge import FIGURES, N_DIGITS, Evidence, Figure
 from compress.gate.ledger_rows import set_name
 from compress.gate.limits import SUFFIX, ArtifactLimits, Limits
@@ -41,7 +42,11 @@ def evidence_of_all(
     """
     old = limits_file.load(limits).artifacts if limits.exists() else {}
     gate = Gate(limits, old, tuple(ledger.read(ledger_file or limits.parent / LEDGER)), encoder)
-    examined = examine(gate, listed(gate))
+    chosen = listed(gate)
+    if strangers := [name for name, _ in chosen if not limits_file.is_name(name)]:
+        where = f"an artifact lies beside it, and its name ends in {SUFFIX}"
+        raise InputError(f"{limits}: not written\nit cannot name {', '.join(strangers)}: {where}")
+    examined = examine(gate, chosen)
     wrong = [each for _, found in examined for each in found if each.verdict in ("failed", "could not judge")]
     if wrong or not examined:
         said = [f"{each.path}: {each.rule}: {each.message}" for each in wrong] or [f"no {SUFFIX} file beside it"]
@@ -99,10 +104,8 @@ def _table(rule: str, evidence: Evidence, margins: Margins) -> Iterator[tuple[st
         value = figure.of(row)
         if value is None:
             continue
-        if not (math.isfinite(value) and figure.low <= value <= figure.high):
-            raise InputError(
-                f"{evidence.path}: {set_name(row)}: {value:g} in the ledger, must be in [{figure.low}, {figure.high}]"
-            )
+        if why := figure.unknown(row):
+            raise InputError(f"{evidence.path}: {why}")
         yield set_name(row), _rounded(value - figure.sign * margin, figure)
 
 

@@ -1,7 +1,7 @@
 """The ledger: one row a stage, in a CSV file whose git diff can be read.
 
 Columns are fixed and in this order; an empty cell is a value that does not exist (top-1 on a set without labels), never a
-zero. Rows are keyed by (run_id, stage): writing a row again replaces it.
+zero. Rows are keyed by (run_id, stage): writing a row again replaces it. What is read is checked: a ledger may have been edited.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,6 +19,7 @@ from compress.atomic import write_atomically
 from compress.errors import InputError
 
 ALEXNET_BYTES = 240_000_000  # fp32, arXiv 1602.07360, table 2
+SHOWN = 60  # characters of a cell in a message
 
 
 @dataclass(frozen=True)
@@ -74,33 +77,93 @@ def _cell(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+@dataclass(frozen=True)
+class Range:
+    """What a number may be. above_low: low itself is not allowed."""
+
+    low: float
+    high: float = math.inf
+    above_low: bool = False
+
+    def holds(self, number: float) -> bool:
+        return math.isfinite(number) and self.low <= number <= self.high and not (self.above_low and number == self.low)
+
+    def __str__(self) -> str:
+        if self.high < math.inf:
+            return f"in [{self.low:g}, {self.high:g}]"
+        return f"greater than {self.low:g}" if self.above_low else f"from {self.low:g}"
+
+
+POSITIVE, FROM_ZERO, SHARE = Range(0, above_low=True), Range(0), Range(0, 1)
+RANGES = {
+    "parameters": POSITIVE,
+    "nonzeros": FROM_ZERO,
+    "bits_per_weight": POSITIVE,
+    "size_bytes": POSITIVE,
+    "ratio_fp32": POSITIVE,
+    "ratio_alexnet": POSITIVE,
+    "top1": SHARE,
+    "top5": SHARE,
+    "top1_drop": Range(-1, 1),
+    "drop_interval": FROM_ZERO,
+    "agreement": SHARE,
+    "mean_kl": FROM_ZERO,
+    "n": POSITIVE,
+    "overlap": FROM_ZERO,
+    "seed": FROM_ZERO,
+    "seconds": FROM_ZERO,
+    "peak_memory_bytes": FROM_ZERO,
+}
+# Neither of them takes all that int and float take: no spaces, no underscores, no digits of other scripts, no words.
+_WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
+_DECIMAL = re.compile(r"-?\d{1,400}(\.\d{1,400})?(e[+-]?\d{1,3})?", re.ASCII)
+
+
 def _value(column: str, cell: str) -> object:
+    """Raises ValueError, which says what is allowed."""
     kind = _TYPES[column]
     if cell == "" and "None" in kind:
         return None
-    return int(cell) if kind.startswith("int") else float(cell) if kind.startswith("float") else cell
+    if column not in RANGES:
+        return cell
+    is_whole = kind.startswith("int")
+    if (_WHOLE if is_whole else _DECIMAL).fullmatch(cell):
+        number = int(cell) if is_whole else float(cell)
+        if RANGES[column].holds(number):
+            return number
+    or_empty = ", or empty" if "None" in kind else ""
+    shown = cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}..."
+    raise ValueError(f"{column}: {shown!r}, must be a {'whole ' if is_whole else ''}number {RANGES[column]}{or_empty}")
 
 
 def read(path: Path) -> list[Row]:
-    """Raises InputError for a file that is not a ledger, with the line."""
+    """Raises InputError for a file that is not a ledger, with the line, the column, what is there and what is allowed."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> list[Row]:
+    """As read, for a file in memory. name: what errors call it."""
     reader = csv.reader(io.StringIO(text))
     try:
-        lines = list(reader)
+        lines = [(reader.line_num, cells) for cells in reader]
     except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}: not a row of a ledger: {error}") from error
-    if not lines or tuple(lines[0]) != COLUMNS:
-        raise InputError(f"{path}: not a ledger: the first line must name the columns {', '.join(COLUMNS[:4])}, ...")
-    rows = []
-    for number, cells in enumerate(lines[1:], start=2):
-        try:
-            rows.append(Row(**{c: _value(c, v) for c, v in zip(COLUMNS, cells, strict=True)}))  # type: ignore[arg-type]
-        except ValueError as error:
-            raise InputError(f"{path}:{number}: not a row of a ledger: {error}") from error
-    return rows
+        raise InputError(f"{name}:{reader.line_num}: not a row of a ledger: {error}") from error
+    if not lines or tuple(lines[0][1]) != COLUMNS:
+        raise InputError(f"{name}: not a ledger: the first line must name the columns {', '.join(COLUMNS[:4])}, ...")
+    return [_row(cells, f"{name}:{number}") for number, cells in lines[1:]]
+
+
+def _row(cells: list[str], where: str) -> Row:
+    if len(cells) != len(COLUMNS):
+        raise InputError(f"{where}: not a row of a ledger: {len(cells)} cells, must be {len(COLUMNS)}")
+    try:
+        return Row(**{c: _value(c, v) for c, v in zip(COLUMNS, cells, strict=True)})  # type: ignore[arg-type]
+    except ValueError as error:
+        raise InputError(f"{where}: not a row of a ledger: {error}") from error
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:

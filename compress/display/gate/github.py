@@ -14,6 +14,7 @@ from compress.display.gate.lines import lines_of, printable
 from compress.gate.findings import Finding
 
 COMMANDS = {"failed": "error", "could not judge": "error", "note": "notice"}
+WIDER = ("--allow-new", "--allow-removed", "LOOSER", "not compared with")  # in a note that opens the gate wider
 
 
 def render(findings: Sequence[Finding]) -> str:
@@ -25,7 +26,7 @@ def render(findings: Sequence[Finding]) -> str:
 
 def _matters(finding: Finding) -> bool:
     """Of the notes, those that open the gate wider; GitHub shows ten annotations a step."""
-    return finding.verdict != "note" or "--allow-new" in finding.message or "LOOSER" in finding.message
+    return finding.verdict != "note" or any(mark in finding.message for mark in WIDER)
 
 
 def _annotation(finding: Finding) -> str:
