@@ -5,8 +5,12 @@ import sys
 
 import gate_folder
 import pytest
+from click.testing import CliRunner
 from release_parts import net_file
 from test_cli import call, refused
+
+from compress.cli import main
+from compress.errors import PlaceUnreachable, ReleaseError
 
 COMMANDS = ["publish", "pull", "ls", "verify", "keygen"]
 
@@ -43,7 +47,7 @@ def test_publish_ls_pull_verify(net, key, tmp_path):
     result = call("publish", net, "releases/deep:1.0.0", "--sign", key)
     size = f"{net.stat().st_size:,} bytes, sha256 "
     assert result.stdout.startswith(f"dir:releases/deep:1.0.0: published: {size}")
-    assert "note: not judged: no --limits; the file was decoded and its checksums hold\n" in result.stderr
+    assert "note: not judged: no --limits, and no limits.yaml beside the file; it was decoded and its checksums" in result.stderr
     again = call("publish", net, "releases/deep:1.0.0").stdout
     assert "was published already, with these bytes; nothing is changed" in again
     text = call("ls", "releases/deep").stdout
@@ -93,8 +97,12 @@ def test_the_gate_decides(tmp_path):
     result = call("publish", file, "releases/net:1.0.0", "--limits", folder.limits)
     assert "max_bytes: pass: " in result.stdout and "not judged" not in result.stderr
     folder.limit(net={"max_bytes": 100})
-    result = call("publish", file, "releases/net:1.0.1", "--limits", folder.limits, code=1)
-    assert "net.sqz: not published: 1 failed: max_bytes: " in result.stderr
+    for options in ([], ["--limits", folder.limits]):
+        result = call("publish", file, "releases/net:1.0.1", *options, code=1)
+        assert "net.sqz: not published: 1 failed: max_bytes: " in result.stderr
+    other = folder.publish("other.sqz")
+    assert "or --allow-new other.sqz" in refused("publish", other, "releases/other:1.0.0")
+    assert "admitted by --allow-new" in call("publish", other, "releases/other:1.0.0", "--allow-new").stdout
     assert [each["version"] for each in json.loads(call("ls", "releases/net", "--json").stdout)] == ["1.0.0"]
 
 
@@ -113,6 +121,80 @@ def test_offline(net, tmp_path):
     result = call("pull", "releases/deep:1.0.0")
     assert result.stderr.startswith("note: dir:releases/deep: releases is no folder, or not there; taken from the cache")
     assert call("pull", "releases/deep", "--offline").stderr == ""
+
+
+def test_values_that_their_option_refuses(net, key):
+    for seconds in ("nan", "inf", "-inf", "1e300", "0", "-1", "86401", "soon"):
+        assert "Invalid value for '--timeout'" in refused("ls", "releases/deep", "--timeout", seconds)
+    for command in (["pull", "releases/deep", "-o", ""], ["keygen", "-o", ""]):
+        assert "Invalid value for '-o' / '--output': the name of the file is empty" in refused(*command)
+    message = "Invalid value for '--min-version': for a file it needs --name"
+    assert message in refused("verify", net, "--trust", "key.pub", "--min-version", "1.0.0")
+    message = "Invalid value for '--name': releases/deep is not a file"
+    assert message in refused("verify", "releases/deep", "--trust", "key.pub", "--name", "deep")
+
+
+def test_verify_a_file_by_its_name(net, key):
+    call("publish", net, "releases/deep:1.0.0", "--sign", key)
+    call("pull", "releases/deep", "-o", "out.sqz")
+    verify = ["verify", "out.sqz", "--trust", "key.pub", "--min-version", "1.0.0", "--name"]
+    assert "out.sqz: ok: deep:1.0.0" in call(*verify, "deep").stdout
+    assert "is deep:1.0.0, must be 'other' (--name)" in refused(*verify, "other")
+
+
+def test_a_release_that_is_called_as_a_file(net, key):
+    call("publish", net, "releases/deep.sqz:1.0.0", "--sign", key)
+    assert "releases/deep.sqz: ok: deep.sqz:1.0.0" in call("verify", "releases/deep.sqz", "--trust", "key.pub").stdout
+
+
+ESCAPE = "\x1b]0;title\x07\u202e"
+
+
+def test_no_control_character_reaches_the_terminal(net, tmp_path, monkeypatch):
+    """Whatever a place says of itself: in errors, in notes, in the list."""
+    from compress.release.places.directory import Directory
+
+    def fail(*_):
+        raise PlaceUnreachable(f"says {ESCAPE}\nand more")
+
+    call("publish", net, "releases/deep:1.0.0")
+    call("pull", "releases/deep:1.0.0")
+    shown = "says \\x1b]0;title\\x07\\u202e\nand more"
+    monkeypatch.setattr(Directory, "read", fail)
+    assert call("pull", "releases/deep:1.0.0").stderr == f"note: {shown}; taken from the cache\n"
+    assert refused("ls", "releases/deep") == f"error: {shown}\n"
+    traced = CliRunner().invoke(main, ["--debug", "ls", "releases/deep"]).stderr
+    assert "Traceback" in traced and "\x1b" not in traced and "\u202e" not in traced
+
+    def odd(*_):
+        raise ReleaseError(ESCAPE)
+
+    monkeypatch.setattr(Directory, "read", odd)
+    assert "REFUSED: \\x1b]0;title\\x07\\u202e" in call("ls", "releases/deep", code=2).stdout
+
+
+def test_an_interrupt_says_nothing_of_stages(net, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("compress.release.publish.publish", interrupted)
+    monkeypatch.setattr("compress.release.pull.obtain", interrupted)
+    for command in (["publish", net, "releases/deep:1.0.0"], ["pull", "releases/deep"]):
+        assert call(*command, code=130).stderr == "interrupted\n"
+    assert "interrupted; run and train keep finished stages" in call("--help").stdout
+
+
+BAD_REFERENCES = [
+    ("~nobody-of-this-name/r/deep", "is the home folder of nobody"),
+    ("oci:a..b/deep", "must be HOST or HOST:PORT"),
+    ("oci:\udcff/deep", "must be HOST or HOST:PORT"),
+    ("oci:localhost:1/A B/deep", "the repository is 'A B/deep'"),
+]
+
+
+@pytest.mark.parametrize(("source", "message"), BAD_REFERENCES)
+def test_a_bad_reference_is_no_internal_error(source, message):
+    assert message in refused("pull", source) and "internal error" not in refused("ls", source)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from release_parts import Publishers, net_file, put, together
 
-from compress.errors import PlaceUnreachable, ReleaseError
+from compress.errors import InputError, PlaceUnreachable, ReleaseError
 from compress.release.places.directory import Directory
 from compress.release.places.place import Upload
 from compress.release.reference import parse
@@ -75,6 +75,36 @@ def test_a_file_in_the_way(tmp_path):
     (tmp_path / "deep").write_text("")
     with pytest.raises(ReleaseError, match=f"^dir:{tmp_path}/deep: {tmp_path}/deep/blobs"):
         Directory(parse(f"dir:{tmp_path}/deep")).create(ONE, upload())
+
+
+def test_a_place_that_is_a_file(tmp_path):
+    (tmp_path / "f").write_text("")
+    with pytest.raises(InputError, match=rf"^dir:{tmp_path}/f/deep: the place {tmp_path}/f is a file, must be a folder$"):
+        put(net_file(tmp_path), f"{tmp_path}/f/deep:1.0.0")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no FIFOs")
+def test_what_is_no_file_is_refused_at_once(place, tmp_path):
+    """A FIFO would block whoever opens it."""
+    place.create(ONE, upload())
+    blob, manifest = tmp_path / "deep/blobs/sha256" / ("ab" * 32), tmp_path / "deep/versions/1.0.0.json"
+    for path, call in ((blob, lambda: list(place.fetch("ab" * 32, 0))), (manifest, lambda: place.read(ONE))):
+        path.unlink()
+        for make, remove in ((os.mkdir, os.rmdir), (os.mkfifo, os.unlink)):
+            make(path)
+            with pytest.raises(ReleaseError, match=f"^dir:.*/deep: {path}: "):
+                call()
+            remove(path)
+
+
+def test_another_signature_of_the_same_manifest_is_not_replaced(place, tmp_path):
+    """Of a publisher that was cut before its version was there, or that is at it."""
+    assert place.create(ONE, upload(signature=b"signed"))
+    (tmp_path / "deep/versions/1.0.0.json").unlink()
+    with pytest.raises(ReleaseError, match="is another signature of the same manifest"):
+        place.create(ONE, upload(signature=b"signed by another"))
+    assert place.read(ONE) is None
+    assert place.create(ONE, upload(signature=b"signed")) and place.read(ONE).signature == b"signed"
 
 
 @pytest.mark.parametrize("step", ["fsync", "link"])

@@ -69,10 +69,11 @@ def test_helpers_that_cannot_help(config, helper, monkeypatch):
     helper('echo \'{"Username": "<token>", "Secret": "secret"}\'')
     with pytest.raises(InputError, match="gives an identity token for host, must give a user and a password"):
         basic_credentials("host")
-    helper("echo secret")
-    with pytest.raises(InputError, match=r"config\.json: not a configuration of docker") as caught:
-        basic_credentials("host")
-    assert "secret" not in str(caught.value)
+    for answer in ("secret", "{}", "[]", '{"Username": "secret"}', '{"Username": "\\ud800", "Secret": "secret"}'):
+        helper(f"cat << 'END'\n{answer}\nEND")
+        with pytest.raises(InputError, match="docker-credential-tests: does not answer with a Username and a Secret") as caught:
+            basic_credentials("host")
+        assert "secret" not in str(caught.value) and caught.value.__cause__ is None
     helper("exec sleep 5")
     monkeypatch.setattr("compress.release.places.docker_login.HELPER_TIMEOUT_S", 0.1)
     with pytest.raises(InputError, match=r"docker-credential-tests: no answer within 0\.1 s"):
@@ -85,7 +86,15 @@ def test_helpers_that_cannot_help(config, helper, monkeypatch):
         basic_credentials("host")
 
 
-@pytest.mark.parametrize("text", ["", "secret", "[]", '{"auths": []}', '{"auths": {"host": "secret"}}', "\udc80"])
+@pytest.mark.parametrize("auth", ["se cret", "secret\r\nX: y", "secr\u00e9t", "{secret}"])
+def test_a_login_that_no_header_can_hold(config, auth):
+    config(auths={"host": {"auth": auth}})
+    with pytest.raises(InputError, match=r"config\.json: the login of host is not base64") as caught:
+        basic_credentials("host")
+    assert "secr" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "secret", "[]", '{"auths": []}', '{"auths": {"host": "secret"}}', "\udc80", "[" * 100_000])
 def test_a_damaged_configuration_is_named_and_not_echoed(tmp_path, monkeypatch, text):
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     (tmp_path / "config.json").write_bytes(text.encode(errors="surrogateescape"))

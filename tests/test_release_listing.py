@@ -27,6 +27,17 @@ def test_a_damaged_version_does_not_hide_the_others(tmp_path):
     assert whole.manifest is not None and not whole.error
 
 
+def test_a_version_of_another_name_is_refused(tmp_path):
+    """As pull refuses it."""
+    source = f"dir:{tmp_path}/releases/deep"
+    put(net_file(tmp_path), f"{source}:1.0.0")
+    folder = tmp_path / "releases/deep/versions"
+    (folder / "2.0.0.json").write_bytes((folder / "1.0.0.json").read_bytes())
+    other, whole = list_versions(parse(source))
+    assert other.error == f"{source}:2.0.0: replaced: its manifest is of deep:1.0.0" and other.manifest is None
+    assert whole.manifest is not None
+
+
 def test_what_cannot_be_listed(tmp_path):
     (tmp_path / "releases").mkdir()
     for source, kind, message in (

@@ -4,8 +4,9 @@ import pytest
 import tiny_net
 
 from compress.artifact.reader import read
-from compress.errors import InputError, ReleaseError
+from compress.errors import InputError, NotTrusted, ReleaseError
 from compress.release import manifest as manifests
+from compress.release.reference import parse
 from compress.release.version import Version
 
 VERSION = Version.parse("1.0.0")
@@ -70,18 +71,21 @@ def test_a_file_that_says_nothing_of_itself(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"more": 1}, "more: Extra inputs are not permitted"),
+        ({"more": 1}, "'more': Extra inputs are not permitted"),
         ({"format": 2}, "format 2, this version reads 1"),
-        ({"format": True}, "format: Input should be a valid integer"),
-        ({"version": "1.0"}, "version: Value error, '1.0' is not a version"),
-        ({"time": "2023-11-14 22:13:20"}, "time: Value error, must be UTC"),
-        ({"time": "2023-02-31T00:00:00Z"}, "time: Value error"),
-        ({"file": {"sha256": "AB" * 32, "size_bytes": 5}}, "file.sha256: String should match"),
-        ({"file": {"sha256": "ab" * 32, "size_bytes": 0}}, "file.size_bytes: Input should be greater than 0"),
-        ({"file": {"sha256": "ab" * 32, "size_bytes": "5"}}, "file.size_bytes: Input should be a valid integer"),
-        ({"file": {"sha256": "ab" * 32, "size_bytes": 1 << 40}}, "file.size_bytes: Input should be less than"),
-        ({"ledger": {}}, "ledger: Input should be a valid list"),
-        ({"parent_sha256": "x"}, "parent_sha256: "),
+        ({"format": True}, "'format': Input should be a valid integer"),
+        ({"\x1b[2Jmore": 1}, "'\\x1b[2Jmore': Extra inputs are not permitted"),
+        ({"name": "\x1b[2J"}, "'name': Value error, must be small letters and digits"),
+        ({"name": "a" * 101}, "'name': Value error, must be small letters and digits"),
+        ({"version": "1.0"}, "'version': Value error, '1.0' is not a version"),
+        ({"time": "2023-11-14 22:13:20"}, "'time': Value error, must be UTC"),
+        ({"time": "2023-02-31T00:00:00Z"}, "'time': Value error"),
+        ({"file": {"sha256": "AB" * 32, "size_bytes": 5}}, "'file.sha256': String should match"),
+        ({"file": {"sha256": "ab" * 32, "size_bytes": 0}}, "'file.size_bytes': Input should be greater than 0"),
+        ({"file": {"sha256": "ab" * 32, "size_bytes": "5"}}, "'file.size_bytes': Input should be a valid integer"),
+        ({"file": {"sha256": "ab" * 32, "size_bytes": 1 << 40}}, "'file.size_bytes': Input should be less than"),
+        ({"ledger": {}}, "'ledger': Input should be a valid list"),
+        ({"parent_sha256": "x"}, "'parent_sha256': "),
     ],
 )
 def test_a_wrong_field_is_refused_by_name(facts, change, message):
@@ -90,7 +94,7 @@ def test_a_wrong_field_is_refused_by_name(facts, change, message):
 
 def test_a_missing_field_is_refused_by_name(facts):
     for name in facts:
-        assert f"{name}: Field required" in refused(text({key: facts[key] for key in facts if key != name}))
+        assert f"'{name}': Field required" in refused(text({key: facts[key] for key in facts if key != name}))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +115,18 @@ def test_other_bytes_are_refused(facts, damage, message):
     assert message in refused(damage(text(facts)))
 
 
+def test_of_another_name_or_version(facts):
+    data = text(facts)
+    assert manifests.parse_of(data, parse("x/deep:1.0.0")).name == "deep"
+    for other in ("x/deeper:1.0.0", "x/deep:1.0.0-rc.1"):
+        with pytest.raises(NotTrusted, match=r"replaced: its manifest is of deep:1\.0\.0"):
+            manifests.parse_of(data, parse(other))
+
+
+def test_the_digest_alone(facts):
+    assert manifests.sha256_of(text(facts)) == facts["file"]["sha256"] and manifests.sha256_of(b"{}") is None
+
+
 def test_every_truncation_is_refused(facts):
     data = text(facts)
     for n in range(0, len(data), 7):
@@ -126,5 +142,5 @@ def test_an_epoch_that_is_no_time(artifact, monkeypatch, epoch):
 
 def test_metadata_that_no_manifest_holds(tmp_path):
     odd = read(tiny_net.write(tmp_path / "net.sqz", parent_sha256="none"))
-    with pytest.raises(InputError, match="no manifest can be made of the file's metadata: parent_sha256: "):
+    with pytest.raises(InputError, match="no manifest can be made of the file's metadata: 'parent_sha256': "):
         made(odd)

@@ -1,24 +1,33 @@
 """Against Debian's docker-registry, on 127.0.0.1."""
 
-import base64
-import http.server
 import json
 import random
 import re
 import socket
 import threading
-import time
 from functools import partial
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from release_parts import REGISTRY, Proxy, Publishers, Registry, fetch, free_port, net_file, put, together
+from release_parts import (
+    REGISTRY,
+    Proxy,
+    Publishers,
+    Registry,
+    StubServer,
+    fetch,
+    free_port,
+    net_file,
+    put,
+    repository,
+    running_registry,
+    together,
+)
 
 from compress.errors import PlaceUnreachable, ReleaseError
 from compress.release.listing import list_versions
 from compress.release.places import oci, oci_client
-from compress.release.places.place import TIMEOUT_S, Upload, open_place
+from compress.release.places.place import Upload, open_place
 from compress.release.pull import Access, Checks, obtain
 from compress.release.reference import parse
 from compress.release.version import Version
@@ -30,16 +39,13 @@ needs_registry = pytest.mark.skipif(REGISTRY is None, reason="docker-registry is
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    made = Registry(tmp_path_factory.mktemp("registry"))
-    made.start()
-    yield made
-    made.kill()
+    with running_registry(tmp_path_factory.mktemp("registry")) as made:
+        yield made
 
 
 @pytest.fixture
 def source(registry, request):
-    """A repository of its own for each test."""
-    return f"oci:{registry.host}/tests/{re.sub('[^a-z0-9]+', '-', request.node.name.lower()).strip('-')}/deep"
+    return repository(registry, request.node.name)
 
 
 @pytest.fixture
@@ -113,65 +119,9 @@ def test_racing_publishers_of_the_same_bytes_both_succeed(source, net, access):
         assert obtain(parse(target), Checks(), access).file == net.read_bytes()
 
 
-def claims(made, version, *files, **annotations):
-    """What a publisher that died after its claim leaves."""
-    for file in files:
-        each = upload(file)
-        for blob in (each.file, each.manifest):
-            made._client.put_blob(blob)
-        notes = {oci.CLAIMED_AT: f"{made._client.now():.0f}"} | annotations
-        made._client.put_manifest(f"{version}.claim-{each.sha256[:16]}-00000000", made._image_manifest(version, each, notes))
-
-
-A, B = sorted((b"file", b"other file"), key=lambda data: upload(data).sha256)
-
-
-@needs_registry
-def test_a_claim_that_sorts_before_is_left_alone(source):
-    made = place(source)
-    claims(made, ONE, A)
-    with pytest.raises(ReleaseError, match=r"is being published with other bytes \(tag 1\.0\.0\.claim-.*lapses 600 s after it"):
-        made.create(ONE, upload(B))
-    assert made.read(ONE) is None
-    assert made.create(ONE, upload(A)), "the one who lost has withdrawn, so that nobody waits"
-
-
-@needs_registry
-def test_a_claim_that_sorts_after_is_waited_for(source, monkeypatch):
-    monkeypatch.setattr(oci, "WAIT_TIMEOUTS", 0.01)
-    made = place(source)
-    claims(made, ONE, B)
-    start = time.monotonic()
-    assert made.create(ONE, upload(A))
-    assert time.monotonic() - start > oci.WAIT_TIMEOUTS * TIMEOUT_S
-
-
-@needs_registry
-def test_a_claim_lapses(source):
-    made = place(source)
-    claims(made, ONE, A, **{oci.CLAIMED_AT: f"{made._client.now() - oci.CLAIM_LAPSES_S - 2:.0f}"})
-    assert made.create(ONE, upload(B))
-
-
 def tag_folder(registry, source, tag):
     name = source.partition("/")[2]
     return registry.root / "docker/registry/v2/repositories" / name / "_manifests/tags" / tag
-
-
-@needs_registry
-def test_a_tag_that_is_just_being_made(registry, source, monkeypatch):
-    """The registry lists it when its folder is there: a claim counts from then on, a version from when it can be read."""
-    monkeypatch.setattr(oci, "PAUSES_S", (0.01, 0.01))
-    made = place(source)
-    claims(made, ONE, A)
-    claim = next(tag_folder(registry, source, "").glob("1.0.0.claim-*"))
-    (claim / "current/link").unlink()
-    with pytest.raises(ReleaseError, match="is being published with other bytes"):
-        made.create(ONE, upload(B))
-    (tag_folder(registry, source, "1.0.1") / "current").mkdir(parents=True)
-    other = Version.parse("1.0.1")
-    assert other in made.versions() and made.read(other) is None
-    assert made.create(other, upload(A))
 
 
 @needs_registry
@@ -183,13 +133,6 @@ def test_a_tag_that_the_registry_cannot_read_is_not_replaced(registry, source, n
         put(net_file(tmp_path, 1), f"{source}:1.0.0")
     [listed] = list_versions(parse(source))
     assert listed.manifest is None and "the registry answers 500 to GET" in listed.error
-
-
-@needs_registry
-def test_claims_are_no_versions(source):
-    made = place(source)
-    claims(made, ONE, A)
-    assert made.versions() == [] and made.read(ONE) is None
 
 
 @needs_registry
@@ -321,101 +264,11 @@ def test_another_machine_is_asked_by_https(monkeypatch):
     assert [url.partition(":")[0] for url in asked] == ["https", "http"]
 
 
-class Stub(http.server.BaseHTTPRequestHandler):
-    """A registry of canned answers. answers: (status, headers, body) by "METHOD path", or by the path's beginning."""
-
-    protocol_version = "HTTP/1.1"
-
-    def answer(self):
-        self.server.asked.append((f"{self.command} {self.path}", dict(self.headers)))
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        status, headers, body = self.server.answer(self)
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    do_GET = do_PUT = do_POST = do_HEAD = answer
-
-    def log_message(self, *_):
-        pass
-
-
-class StubServer(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_):
-        """A client that has heard enough closes the connection."""
-
-
 @pytest.fixture
 def stub(monkeypatch, tmp_path):
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    server = StubServer(("127.0.0.1", 0), Stub)
-    server.asked, server.host = [], f"127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def log_in(tmp_path, host, login="user:secret"):
-    (tmp_path / "docker").mkdir(exist_ok=True)
-    auth = base64.b64encode(login.encode()).decode()
-    (tmp_path / "docker/config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
-    return f"Basic {auth}"
-
-
-def test_a_token_for_each_scope(stub, tmp_path):
-    """As Docker's and GitHub's registries want it: a token of pulling is not one of pushing."""
-    basic = log_in(tmp_path, stub.host)
-
-    def answer(request):
-        path = request.path.partition("?")[0]
-        if path == "/token":
-            assert request.headers["Authorization"] == basic
-            scope = parse_qs(urlsplit(request.path).query)["scope"][0]
-            return 200, {}, json.dumps({"token": f"token of {scope}"}).encode()
-        scope = "pull" if request.command in ("GET", "HEAD") else "push"
-        if request.headers.get("Authorization") != f"Bearer token of {scope}":
-            challenge = f'Bearer realm="http://{stub.host}/token",service="s",scope="{scope}"'
-            return 401, {"WWW-Authenticate": challenge}, b""
-        return {"GET": (200, {}, b'{"tags": []}'), "HEAD": (404, {}, b"")}.get(request.command, (202, {"Location": "/up"}, b""))
-
-    stub.answer = answer
-    client = place(f"oci:{stub.host}/deep")._client
-    assert client.tags() == []
-    with pytest.raises(ReleaseError, match="the registry answers 202 to PUT"):
-        client.put_blob(b"data")
-    assert [each for each, _ in stub.asked if each.startswith("GET /token")] == [
-        f"GET /token?service=s&scope={scope}" for scope in ("pull", "push")
-    ]
-
-
-def test_a_login_that_is_missing_or_refused(stub, tmp_path):
-    stub.answer = lambda _: (401, {"WWW-Authenticate": 'Basic realm="r"'}, b"")
-    with pytest.raises(ReleaseError, match=f"the registry asks for a login: docker login {stub.host}"):
-        place(f"oci:{stub.host}/deep").versions()
-    log_in(tmp_path, stub.host)
-    with pytest.raises(ReleaseError, match=r"the registry does not allow it \(401\)") as caught:
-        place(f"oci:{stub.host}/deep").versions()
-    assert "secret" not in str(caught.value) and "dXNlc" not in str(caught.value)
-
-
-def test_a_login_is_not_sent_to_another_place(stub, tmp_path):
-    log_in(tmp_path, "registry.example")
-    stub.answer = lambda _: (401, {"WWW-Authenticate": 'Basic realm="r"'}, b"")
-    with pytest.raises(ReleaseError, match="asks for a login"):
-        place(f"oci:{stub.host}/deep").versions()
-    assert all("Authorization" not in headers for _, headers in stub.asked)
-
-
-def test_no_step_down_from_https():
-    client = oci_client.Client("registry.example", "deep", where="here", plain_http=False, timeout_s=1)
-    with pytest.raises(ReleaseError, match="here: the registry sends to http:, must be https:"):
-        client._same_scheme("http://registry.example/token")
+    with StubServer() as server:
+        yield server
 
 
 def test_a_busy_registry_is_asked_again(stub, monkeypatch):

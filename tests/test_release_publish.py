@@ -136,6 +136,7 @@ def test_what_the_gate_cannot_judge_is_not_published(folder, target, tmp_path):
     file = folder.artifacts / "net.sqz"
     folder.limit(net={"max_growth": "1%"})
     for judging, message in (
+        ({}, "max_growth: "),
         ({"limits": folder.limits}, "max_growth: "),
         ({"limits": tmp_path / "none.yaml"}, "limits: .*none.yaml"),
         ({"limits": folder.limits, "ledger": tmp_path / "none.csv"}, "ledger: .*none.csv"),
@@ -143,13 +144,36 @@ def test_what_the_gate_cannot_judge_is_not_published(folder, target, tmp_path):
     ):
         with pytest.raises(InputError, match=f"not published: .*{message}"):
             judged(file, target, **judging)
-    with pytest.raises(InputError, match="--against needs --limits"):
-        judged(file, target, against="HEAD")
+    folder.limits.unlink()
+    for judging, option in (({"against": "HEAD"}, "--against"), ({"allow_new": True}, "--allow-new")):
+        with pytest.raises(InputError, match=rf"{option} needs --limits, or limits\.yaml beside .*net\.sqz"):
+            judged(file, target, **judging)
+    folder.limits.symlink_to("none.yaml")
+    with pytest.raises(InputError, match=r"not published: .*limits: "):
+        judged(file, target)
     assert nothing_there(target)
+
+
+def test_limits_beside_the_file_are_used(folder, target):
+    file = folder.artifacts / "net.sqz"
+    assert {each.rule for each in judged(file, target).findings} >= {"max_bytes", "min_top1"}
+    folder.limit(net={"max_bytes": 100})
+    with pytest.raises(GateFailed, match="max_bytes: "):
+        judged(file, target.replace("1.0.0", "1.0.1"))
+
+
+def test_a_new_file_is_admitted_by_name(folder, target):
+    """As the gate says: it names the option."""
+    other = folder.publish("other.sqz")
+    with pytest.raises(InputError, match=r"does not name it: name it there, or --allow-new other\.sqz"):
+        judged(other, target)
+    found = judged(other, target, allow_new=True)
+    assert found.is_new and "admitted by --allow-new" in "".join(each.message for each in found.findings)
 
 
 def test_rows_of_the_ledger(folder, target, net):
     file = folder.artifacts / "net.sqz"
+    folder.limits.unlink()
     folder.add_row("net.sqz", stage="report val2", test_set="val2: 10 images of 2 classes, with labels")
     found = judged(file, target)
     assert [row["stage"] for row in found.manifest.ledger] == ["encode", "report val2"] and found.notes == (NO_LIMITS,)
@@ -157,3 +181,14 @@ def test_rows_of_the_ledger(folder, target, net):
         judged(net, target.replace("1.0.0", "1.0.1"), ledger=folder.ledger)
     folder.change_rows("net.sqz", top1=0.1)
     assert "what is published says otherwise of: ledger; a version never changes" in judged(file, target).notes
+
+
+def test_what_else_is_gone_does_not_keep_a_file_from_being_published(folder, target):
+    """That is for the check of all artifacts to judge."""
+    previous = folder.artifacts / "old.csv"
+    text = (folder.artifacts / "ledger.csv").read_text()
+    [header, *rows] = text.splitlines(keepends=True)
+    gone = "".join(rows).replace("net-", "gone-")
+    previous.write_text(text + gone)
+    found = judged(folder.artifacts / "net.sqz", target, limits=folder.limits, against=str(previous))
+    assert found.is_new and all(each.verdict in ("pass", "note") for each in found.findings)

@@ -158,6 +158,28 @@ def test_a_version_that_changed_since_it_was_pulled(source, tmp_path, access, ke
         obtain(parse(f"{source}:1.0.0"), trusting(key), access)
 
 
+def test_a_record_that_the_key_did_not_sign_does_not_stand_in_its_way(source, tmp_path, access, key):
+    """Whoever served another file once would keep the signed one out for ever."""
+    manifest = in_place(tmp_path, "versions/1.0.0.json")
+    signed = manifest.read_bytes()
+    manifest.unlink()
+    put(net_file(tmp_path, seed=9), f"{source}:1.0.0")
+    assert obtain(parse(f"{source}:1.0.0"), Checks(), access).file == net_bytes(tmp_path, 9)
+    manifest.write_bytes(signed)
+    with pytest.raises(NotTrusted, match=r"replaced: .* is known to be the wrong one, remove .*/1\.0\.0\.json$"):
+        obtain(parse(f"{source}:1.0.0"), Checks(), access)
+    for way in (access, replace(access, offline=True)):
+        assert obtain(parse(f"{source}:1.0.0"), trusting(key), way).file == net_bytes(tmp_path, 0)
+
+
+def test_a_place_that_hides_a_signature_does_not_take_it_from_the_cache(source, tmp_path, access, key):
+    obtain(parse(f"{source}:1.0.0"), trusting(key), access)
+    for path in in_place(tmp_path, "signatures").iterdir():
+        path.unlink()
+    assert obtain(parse(f"{source}:1.0.0"), Checks(), access).stored.signature is None
+    assert obtain(parse(f"{source}:1.0.0"), trusting(key), replace(access, offline=True)).signed_by
+
+
 def test_an_existing_file_stays_until_the_new_one_is_checked(source, tmp_path, access, key):
     (tmp_path / "out.sqz").write_bytes(b"what runs now")
     put(net_file(tmp_path), f"{source}:9.0.0")
@@ -283,6 +305,33 @@ def test_an_unwritable_cache_is_named(source, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=str(tmp_path / "file")):
         obtain(parse(f"{source}:1.0.0"), Checks(), Access(tmp_path / "file"))
+
+
+def test_a_cache_that_cannot_be_written_to(source, tmp_path, access, monkeypatch):
+    """Where it has the file: nothing is written that is known, and what cannot be written is told."""
+    obtain(parse(f"{source}:1.0.0"), Checks(), access)
+
+    def fail(path, _):
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr("compress.release.cache.write_atomically", fail)
+    assert obtain(parse(f"{source}:1.0.0"), Checks(), access).notes == ()
+    record = Cache(access.cache).record(parse(f"{source}:1.0.0"))
+    for path in record.parent.iterdir():
+        path.unlink()
+    found = obtain(parse(f"{source}:1.0.0"), Checks(), access)
+    assert found.file == net_bytes(tmp_path, 0) and found.fetched_bytes == 0
+    assert found.notes == (f"{record}: not written: Read-only file system; the next pull knows nothing of this one",)
+
+
+def test_a_full_disk_is_named(source, access, monkeypatch):
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("compress.release.pull.os.fsync", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        obtain(parse(f"{source}:1.0.0"), Checks(), access)
+    assert str(caught.value.filename).startswith(str(access.cache / "blobs/sha256")) and caught.value.filename.endswith(".part")
 
 
 def test_plain_http_is_for_this_machine():

@@ -1,7 +1,7 @@
 import pytest
 
 from compress.errors import InputError
-from compress.release.reference import is_loopback, parse
+from compress.release.reference import is_host, is_loopback, parse
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,14 @@ def test_parts(text, parts):
         ("releases/deep:latest", "'latest' is not a version"),
         ("releases/deep:", "'' is not a version"),
         ("rel\0eases/deep", "names no place"),
+        ("oci:a..b/deep", r"the registry is 'a\.\.b', must be HOST or HOST:PORT"),
+        ("oci:host:99999/deep", "the registry is 'host:99999'"),
+        ("oci:host:x/deep", "the registry is 'host:x'"),
+        ("oci:[::1/deep", "the registry is"),
+        ("oci:h\u00f6st/deep", "the registry is"),
+        ("oci:\udcff/deep", "the registry is"),
+        ("oci:" + "a" * 64 + "/deep", "the registry is"),
+        ("oci:ho st/a/deep", "the registry is 'ho st'"),
     ],
 )
 def test_what_is_no_reference(text, message):
@@ -64,3 +72,15 @@ def test_a_password_is_refused_and_not_echoed(text):
 def test_loopback():
     assert all(map(is_loopback, ["localhost", "localhost:5000", "127.0.0.1", "127.0.0.53:80", "[::1]:5000"]))
     assert not any(map(is_loopback, ["localhost.example", "127.0.0.1.example", "10.0.0.1", "example:5000", "", "x127.0.0.1"]))
+
+
+def test_hosts():
+    assert all(map(is_host, ["a", "a_b-c.example", "example.org.", "EXAMPLE.org:443", "127.0.0.1:1", "[::1]", "[f::1]:65535"]))
+    assert not any(map(is_host, ["", ".", "a..b", ".a", ":5", "a:", "a:0", "a:65536", "a b", "a/b", "a@b", "[x]", "[", "a" * 64]))
+
+
+def test_a_home_folder_of_nobody():
+    reference = parse("~nobody-of-this-name/r/deep")
+    for look in (lambda: reference.folder, lambda: reference.identity):
+        with pytest.raises(InputError, match="'~nobody-of-this-name' is the home folder of nobody"):
+            look()

@@ -1,5 +1,7 @@
 """Against an S3 server on 127.0.0.1 (moto), and fsspec's own file system in memory."""
 
+import errno
+import hashlib
 import socket
 import time
 from functools import partial
@@ -8,6 +10,9 @@ import pytest
 from release_parts import net_file, put, together
 
 from compress.errors import InputError, PlaceUnreachable, ReleaseError
+from compress.release import manifest as manifests
+from compress.release import publish as publishing
+from compress.release.places import remote
 from compress.release.places.place import Upload, open_place
 from compress.release.pull import Access, Checks, obtain
 from compress.release.reference import parse
@@ -89,6 +94,24 @@ def test_parts_of_a_file(source):
         list(made.fetch("cd" * 32, 0))
 
 
+def test_a_file_that_ends_with_a_piece(source, net):
+    """An object store has no range at the end of a file: to ask for it is an error."""
+    there = put(net, f"{source}:1.0.0").manifest
+    made, data = place(source), bytes(1 << 20)
+    facts = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+    made._write(made._blob(facts["sha256"]), data)
+    publishing._check_file(made, parse(f"{source}:1.0.0"), there.model_copy(update={"file": manifests.FileFacts(**facts)}))
+
+
+def test_another_signature_of_the_same_manifest_is_not_replaced(source):
+    made, digest = place(source), hashlib.sha256(b"file").hexdigest()
+    made._write_signature(made._signature(b"{}"), b"signed")
+    with pytest.raises(ReleaseError, match="is another signature of the same manifest"):
+        made.create(ONE, Upload(b"file", digest, b"{}", b"signed by another"))
+    assert made.read(ONE) is None
+    assert made.create(ONE, Upload(b"file", digest, b"{}", b"signed")) and made.read(ONE).signature == b"signed"
+
+
 def test_racing_publishers_of_other_bytes_one_wins(source, tmp_path, access):
     nets = [net_file(tmp_path, seed) for seed in (1, 2)]
     for i in range(N_RACES):
@@ -110,19 +133,97 @@ def test_a_server_that_hangs_ends_with_a_message(monkeypatch, access):
             obtain(parse("s3:bucket/deep"), Checks(), Access(access.cache, timeout_s=0.5))
 
 
-def test_exclusive_creation_that_a_protocol_does_not_offer(net, monkeypatch):
-    """Then it is looked for before and read after."""
-    source = f"memory:tests{time.time_ns()}/deep"
-    made = place(source)
-    real = type(made._files).pipe_file
+def memory_place():
+    return f"memory:tests{time.time_ns()}/deep"
+
+
+def changed_pipe(monkeypatch, raised):
+    """A place whose file system raises that, where a file must be a new one."""
+    source = memory_place()
+    files = type(place(source)._files)
+    real = files.pipe_file
 
     def pipe_file(self, path, value, mode="overwrite", **options):
         if mode == "create":
-            raise NotImplementedError
+            raise raised
         real(self, path, value, **options)
 
-    monkeypatch.setattr(type(made._files), "pipe_file", pipe_file)
+    monkeypatch.setattr(files, "pipe_file", pipe_file)
+    return source
+
+
+@pytest.mark.parametrize("raised", [NotImplementedError(), OSError(errno.ENOSYS, "A header you provided is not implemented")])
+def test_exclusive_creation_that_a_server_does_not_offer(net, monkeypatch, raised):
+    made = changed_pipe(monkeypatch, raised)
+    assert put(net, f"{made}:1.0.0").is_new and not put(net, f"{made}:1.0.0").is_new
+
+
+@pytest.mark.parametrize("raised", [ValueError("odd"), TypeError("odd"), OSError(errno.EIO, "odd")])
+def test_what_is_wrong_with_exclusive_creation_is_not_taken_for_its_absence(net, monkeypatch, raised):
+    made = changed_pipe(monkeypatch, raised)
+    with pytest.raises(PlaceUnreachable, match="odd"):
+        put(net, f"{made}:1.0.0")
+    assert place(made).versions() == []
+
+
+def test_exclusive_creation_that_an_implementation_does_not_know(net, monkeypatch):
+    source = memory_place()
+    made, real = place(source), type(place(source)._files).pipe_file
+    monkeypatch.setattr(type(made._files), "pipe_file", lambda self, path, value, **options: real(self, path, value, **options))
     assert put(net, f"{source}:1.0.0").is_new and not put(net, f"{source}:1.0.0").is_new
+
+
+@pytest.fixture
+def cut_write(monkeypatch):
+    """A file system as that of sftp: it has folders, and a write that is cut leaves half a file. What a path has where it is."""
+    monkeypatch.setattr(remote, "_WITH_FOLDERS", ("memory",))
+    cuts, files = [], type(place(memory_place())._files)
+    real = files.pipe_file
+
+    def pipe_file(self, path, value, mode="overwrite", **options):
+        if cuts and cuts[0] in path:
+            real(self, path, value[: len(value) // 2])
+            raise ConnectionError(cuts.pop())
+        real(self, path, value, mode=mode, **options)
+
+    monkeypatch.setattr(files, "pipe_file", pipe_file)
+    return cuts
+
+
+@pytest.mark.parametrize("part", ["/blobs/", "/signatures/", "/versions/"])
+def test_a_write_that_is_cut_leaves_no_half_file(cut_write, part):
+    source = memory_place()
+    made, each = place(source), Upload(b"file", hashlib.sha256(b"file").hexdigest(), b"{}", b"signed")
+    cut_write.append(part)
+    with pytest.raises(PlaceUnreachable, match="ConnectionError"):
+        made.create(ONE, each)
+    assert made.versions() == [] and made.read(ONE) is None
+    paths = made._files.find(made._folder)
+    assert not [path for path in paths if part in path], "not even under another name, where the line still works"
+    assert made.create(ONE, each) and made.read(ONE).signature == b"signed"
+    assert b"".join(made.fetch(each.sha256, 0)) == b"file"
+
+
+def test_a_file_that_is_there_is_not_written_again(cut_write):
+    source = memory_place()
+    made, each = place(source), Upload(b"file", hashlib.sha256(b"file").hexdigest(), b"{}", None)
+    made._write(made._blob(each.sha256), b"half")
+    assert made.create(ONE, each)
+    cut_write.append("")
+    made._write(made._blob(each.sha256), each.file)
+    assert not made.create(ONE, Upload(b"file", each.sha256, b"other", None)), "a version stays"
+    assert made.read(ONE).manifest == b"{}" and b"".join(made.fetch(each.sha256, 0)) == b"file"
+
+
+def test_a_version_that_appeared_meanwhile_stays(cut_write, monkeypatch):
+    made = place(memory_place())
+    there, path = made._there, made._manifest(ONE)
+    answers = [None]  # what is said of the manifest first
+    monkeypatch.setattr(made, "_there", lambda path, n: answers.pop() if answers else there(path, n))
+    made._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+    made._files.pipe_file(path, b"theirs")
+    assert not made._create(path, b"ours") and made._files.cat_file(path) == b"theirs"
+    assert made._files.find(made._folder) == [path]
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,29 @@ def test_a_signature_of_an_earlier_pull_does_not_stay(tmp_path, key):
         assert (tmp_path / "out.sqz.signature.json").exists() == is_signed
 
 
+def test_the_name(pulled, checks, tmp_path):
+    """One key may sign several nets: a version alone is of any of them."""
+    newer = Checks(checks.trust, min_version=Version.parse("1.0.0"))
+    assert verify_file(pulled, newer, tmp_path / "cache", "deep").manifest.name == "deep"
+    with pytest.raises(NotTrusted, match=r"out\.sqz: is deep:1\.0\.0, must be 'small' \(--name\)"):
+        verify_file(pulled, newer, tmp_path / "cache", "small")
+
+
+def test_a_manifest_beside_it_that_another_file_left(tmp_path, key, checks):
+    """The cache has the right one; where it has not, what is beside the file is what is wrong."""
+    for seed, version in enumerate(("1.0.0", "1.0.1")):
+        put(net_file(tmp_path, seed), f"dir:{tmp_path}/releases/deep:{version}", key=key)
+    path, access = tmp_path / "out.sqz", Access(tmp_path / "cache")
+    pull(parse(f"dir:{tmp_path}/releases/deep:1.0.0"), path, Checks(), access, with_manifest=True)
+    pull(parse(f"dir:{tmp_path}/releases/deep:1.0.1"), path, Checks(), access)
+    assert verify_file(path, checks, access.cache).manifest.version == "1.0.1"
+    with pytest.raises(NotTrusted, match=r"out\.sqz: replaced: .*out\.sqz\.manifest\.json says"):
+        verify_file(path, checks, tmp_path / "other")
+    (tmp_path / "out.sqz.manifest.json").write_bytes(b"{}")
+    with pytest.raises(NotTrusted, match=r"its signature by .* is not of this manifest"):
+        verify_file(path, checks, access.cache)
+
+
 def test_a_file_that_nobody_published(tmp_path, checks):
     with pytest.raises(NotTrusted, match=r"no manifest of these bytes: none beside it \(net0\.sqz\.manifest\.json, from pull"):
         verify_file(net_file(tmp_path), checks, tmp_path / "cache")

@@ -7,11 +7,15 @@ import os
 import signal
 import sys
 import traceback
+import unicodedata
 from typing import Any, NoReturn
 
 import click
 
 from compress.errors import CompressError, InputError, MissingDependency, TrainingInterrupted
+
+KEEPS_STAGES = ("run", "train")  # the commands that go on, the next time, after what they had finished
+_CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # of Unicode's categories, what a terminal does not show but does
 
 
 class Group(click.Group):
@@ -21,7 +25,8 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _stop(ctx, "interrupted; finished stages are kept")
+            is_kept = ctx.invoked_subcommand in KEEPS_STAGES
+            _stop(ctx, "interrupted; finished stages are kept" if is_kept else "interrupted")
         except TrainingInterrupted as error:
             _stop(ctx, str(error))
         except CompressError as error:
@@ -47,16 +52,21 @@ class Group(click.Group):
             )
 
 
+def plain(text: str) -> str:
+    """Control characters other than the line feed as escapes: a message may hold what a file or a server says of itself."""
+    return "".join(c if c == "\n" or unicodedata.category(c) not in _CONTROLS else ascii(c)[1:-1] for c in text)
+
+
 def _stop(ctx: click.Context, message: str) -> NoReturn:
     """After an interrupt. One more, while Python ends, would only print a traceback of that."""
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    click.echo(message, err=True)
+    click.echo(plain(message), err=True)
     ctx.exit(TrainingInterrupted.exit_code)
 
 
 def _give_up(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
     """Inside an except block: say why, with the traceback where --debug asked for it, and leave."""
     if ctx.params.get("debug"):
-        click.echo(traceback.format_exc(), err=True, nl=False)
-    click.echo(f"error: {message}", err=True)
+        click.echo(plain(traceback.format_exc()), err=True, nl=False)
+    click.echo(plain(f"error: {message}"), err=True)
     ctx.exit(exit_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,26 @@ class _PageFile(click.Path):
 
 
 page_file = _PageFile(dir_okay=False, writable=True, path_type=Path)
+
+
+class _Seconds(click.FloatRange):
+    """A time to wait: a number, which NaN is not, although it is in every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is not a number of seconds", param, ctx)
+        return seconds
+
+
+class _FileToWrite(click.Path):
+    """A file's path: an empty one, as of a variable that is not set, names none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("the name of the file is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+seconds = _Seconds(min=0, min_open=True, max=86_400)
+file_to_write = _FileToWrite(dir_okay=False, path_type=Path)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from compress.cli.options import as_json, sqz_file
+from compress.cli.group import plain
+from compress.cli.options import as_json, file_to_write, seconds, sqz_file
 
 if TYPE_CHECKING:
     from compress.release.pull import Access, Checks
@@ -28,7 +30,7 @@ plain_http = click.option("--plain-http", is_flag=True, help="Allow http to anot
 timeout = click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=seconds,
     default=30.0,
     show_default=True,
     metavar="SECONDS",
@@ -53,8 +55,9 @@ def access_options(command: Command) -> Command:
 @sqz_file
 @click.argument("target")
 @click.option("--sign", "key", type=_FILE, metavar="KEY", help="Sign with a private key, from keygen.")
-@click.option("--limits", type=_FILE, help="Judge FILE first by this limits file, as check does.")
+@click.option("--limits", type=_FILE, help="Judge FILE first, as check does.  [default: limits.yaml beside FILE, if it is there]")
 @click.option("--against", metavar="REF|LEDGER", help="For --limits: the baseline of max_growth.")
+@click.option("--allow-new", is_flag=True, help="For --limits: admit FILE though it is in no limits, or not in the baseline.")
 @click.option("--ledger", type=_FILE, help="Its rows go into the manifest.  [default: ledger.csv beside --limits, or FILE]")
 @plain_http
 @timeout
@@ -65,6 +68,7 @@ def publish(
     key: Path | None,
     limits: Path | None,
     against: str | None,
+    allow_new: bool,
     ledger: Path | None,
     plain_http: bool,
     timeout_s: float,
@@ -72,15 +76,15 @@ def publish(
 ) -> None:
     """Publish FILE as TARGET, a version that never changes.
 
-    FILE is decoded first, and judged where there are --limits. The same bytes again change nothing; other bytes under a
-    published version are refused.
+    FILE is decoded first, and judged where there are limits. The same bytes again change nothing; other bytes under a published
+    version are refused.
     """
     from compress import __version__
     from compress.release import publish as publishing
     from compress.release.reference import parse
 
     reference = parse(target, needs_version=True)
-    judging = publishing.Judging(limits, against, ledger)
+    judging = publishing.Judging(limits, against, ledger, allow_new)
     tool = f"squeeze-compress {__version__}"
     found = publishing.publish(file, reference, judging, tool=tool, key=key, plain_http=plain_http, timeout_s=timeout_s)
     _tell(found.notes)
@@ -96,7 +100,7 @@ def publish(
 
 @click.command(epilog=LAYOUT)
 @click.argument("source")
-@click.option("-o", "--output", type=_FILE, help="Where to write the file.  [default: NAME-VERSION.sqz]")
+@click.option("-o", "--output", type=file_to_write, help="Where to write the file.  [default: NAME-VERSION.sqz]")
 @click.option("--trust", type=_FILE, multiple=True, metavar="PUBKEY", help="Refuse what this key has not signed. Repeatable.")
 @click.option("--with-manifest", is_flag=True, help="Write the manifest and the signature beside the file, for verify.")
 @access_options
@@ -143,7 +147,7 @@ def ls(source: str, plain_http: bool, timeout_s: float, as_json: bool) -> None:
             facts.append({"version": str(each.version), "signed_by": each.signed_by, "error": each.error, "manifest": manifest})
         click.echo(json.dumps(facts, indent=1))
     else:
-        releases.versions(found)
+        releases.versions([replace(each, error=plain(each.error)) for each in found])
     refused = sum(each.manifest is None for each in found)
     if refused:
         raise ReleaseError(f"{refused} of {len(found)} versions refused")
@@ -152,19 +156,28 @@ def ls(source: str, plain_http: bool, timeout_s: float, as_json: bool) -> None:
 @click.command(epilog=LAYOUT)
 @click.argument("what", metavar="FILE|SOURCE")
 @click.option("--trust", type=_FILE, multiple=True, required=True, metavar="PUBKEY", help="A public key. Repeatable.")
+@click.option("--name", help="Refuse a FILE that is of a release of another name.")
 @access_options
 @as_json
-def verify(what: str, trust: tuple[Path, ...], as_json: bool, **options: Any) -> None:
-    """Tell whether a FILE that is here, or the release SOURCE, is what a trusted key signed. Exit code 2 when it is not."""
+def verify(what: str, trust: tuple[Path, ...], name: str | None, as_json: bool, **options: Any) -> None:
+    """Tell whether a FILE that is here, or the release SOURCE, is what a trusted key signed. Exit code 2 when it is not.
+
+    For a FILE, --min-version needs --name: one key may sign several nets, and a version is one of a name.
+    """
     from compress.release import pull as pulling
     from compress.release.reference import parse
     from compress.release.verify import verify_file
 
     checks, access = _checks(trust, options), _access(options)
-    if Path(what).is_file() or what.endswith(SUFFIX):
-        of_file = verify_file(Path(what), checks, access.cache)
+    path = Path(what)
+    if path.is_file() or (what.endswith(SUFFIX) and not path.is_dir()):
+        if options["min_version"] is not None and name is None:
+            raise click.BadParameter("for a file it needs --name: a version is one of a name", param_hint="'--min-version'")
+        of_file = verify_file(path, checks, access.cache, name)
         manifest, signed_by = of_file.manifest, of_file.signed_by
     else:
+        if name is not None:
+            raise click.BadParameter(f"{what} is not a file: a release's name is in its reference", param_hint="'--name'")
         found = pulling.obtain(parse(what), checks, access)
         _tell(found.notes)
         manifest, signed_by = found.manifest, found.signed_by or ""
@@ -175,7 +188,7 @@ def verify(what: str, trust: tuple[Path, ...], as_json: bool, **options: Any) ->
 
 
 @click.command()
-@click.option("-o", "--output", type=_FILE, required=True, help="The private key, mode 0600; the public one is OUTPUT.pub.")
+@click.option("-o", "--output", type=file_to_write, required=True, help="The private key, mode 0600; the public: OUTPUT.pub.")
 @as_json
 def keygen(output: Path, as_json: bool) -> None:
     """Make a key pair to sign releases with. No file is overwritten."""
@@ -205,7 +218,7 @@ def _access(options: dict[str, Any]) -> Access:
 
 def _tell(notes: tuple[str, ...]) -> None:
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(plain(f"note: {note}"), err=True)
 
 
 def _file_line(manifest: Any) -> str:

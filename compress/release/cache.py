@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from compress.atomic import write_atomically
+from compress.errors import InputError
+from compress.release import manifest as manifests
 from compress.release.manifest import FileFacts
 from compress.release.places.place import Stored
 from compress.release.reference import Reference
@@ -28,8 +30,12 @@ from compress.release.version import Version, known
 def default_folder() -> Path:
     if own := os.environ.get("SQUEEZE_CACHE"):
         return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "squeeze-compress"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "squeeze-compress"
+    try:
+        return Path.home() / ".cache" / "squeeze-compress"
+    except RuntimeError as error:
+        raise InputError("there is no home folder for a cache: SQUEEZE_CACHE must name a folder") from error
 
 
 class Cache:
@@ -51,8 +57,14 @@ class Cache:
             return None
         return Stored(manifest, _read(self._releases(reference) / f"{reference.version}.sig"))
 
-    def remember(self, reference: Reference, stored: Stored) -> None:
-        """Of a release whose file was checked."""
+    def remember(self, reference: Reference, stored: Stored, *, is_signed: bool) -> None:
+        """Of a release whose file was checked. is_signed: by a trusted key, as was checked too; otherwise the signature that the
+        same manifest has here stays, whatever the place now says. Nothing is written where nothing changed."""
+        before = self.recall(reference)
+        if before is not None and before.manifest == stored.manifest and before.signature is not None and not is_signed:
+            stored = before
+        if stored == before:
+            return
         folder = self._releases(reference)
         folder.mkdir(parents=True, exist_ok=True)
         signature = folder / f"{reference.version}.sig"
@@ -67,10 +79,10 @@ class Cache:
         return self._releases(reference) / f"{reference.version}.json"
 
     def find(self, sha256: str) -> Iterator[tuple[Path, Stored]]:
-        """What was remembered, under the path of its manifest, where that has a digest somewhere in it."""
+        """What was remembered of the file with this digest, under the path of its manifest."""
         for path in sorted(self.folder.glob("releases/*/*.json")):
             manifest = _read(path)
-            if manifest is not None and sha256.encode() in manifest:
+            if manifest is not None and manifests.sha256_of(manifest) == sha256:
                 yield path, Stored(manifest, _read(path.with_suffix(".sig")))
 
     def take(self, file: FileFacts) -> bytes | None:

@@ -43,7 +43,7 @@ def _look(place: Place, reference: Reference, version: Version) -> Listed:
         if stored is None:
             raise ReleaseError(f"{reference}: went away")
         signed_by = signatures.signer(stored.signature, where=reference)
-        return Listed(version, manifests.parse(stored.manifest, where=reference), signed_by)
+        return Listed(version, manifests.parse_of(stored.manifest, reference), signed_by)
     except PlaceUnreachable:
         raise
     except ReleaseError as error:

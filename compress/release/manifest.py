@@ -11,15 +11,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError, field_validator
 
 from compress.artifact.metadata import canonical, check_depth
 from compress.artifact.reader import Artifact
-from compress.errors import InputError, ReleaseError
+from compress.errors import InputError, NotTrusted, ReleaseError
 from compress.ledger.ledger import Row
+from compress.release.reference import NAME_RULE, is_name
 from compress.release.version import Version
+
+if TYPE_CHECKING:
+    from compress.release.reference import Reference
 
 FORMAT = 1
 MAX_BYTES = 1_000_000
@@ -62,6 +66,13 @@ class Manifest(_Part):
     parent_sha256: Sha256 | None
     tool: str
     time: str
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, value: str) -> str:
+        if not is_name(value):
+            raise ValueError(NAME_RULE)
+        return value
 
     @field_validator("version")
     @classmethod
@@ -126,12 +137,29 @@ def parse(data: bytes, *, where: object) -> Manifest:
         raise ReleaseError(f"{where}: not a manifest: {_reason(error)}") from error
 
 
+def parse_of(data: bytes, reference: Reference) -> Manifest:
+    """As parse. Raises NotTrusted for a manifest of another name or version than the reference's."""
+    manifest = parse(data, where=reference)
+    if (manifest.name, manifest.version) != (reference.name, str(reference.version)):
+        raise NotTrusted(f"{reference}: replaced: its manifest is of {manifest.name}:{manifest.version}")
+    return manifest
+
+
+def sha256_of(data: bytes) -> str | None:
+    """The digest of the file that a manifest says it is of, which nothing vouches for; None of what is no manifest."""
+    try:
+        return parse(data, where="").file.sha256
+    except ReleaseError:
+        return None
+
+
 def _reason(error: Exception) -> str:
-    """Of pydantic's errors the first, by its field."""
+    """Of pydantic's errors the first, by its field, which is quoted: an unknown one is whatever the manifest calls it."""
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc']) or 'the whole'}: {first['msg']}"
+    field = ".".join(str(part) for part in first["loc"])
+    return f"{repr(field) if field else 'the whole'}: {first['msg']}"
 
 
 def _now() -> str:

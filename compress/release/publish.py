@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from compress.gate.findings import Finding
     from compress.release.reference import Reference
 
-NO_LIMITS = "not judged: no --limits; the file was decoded and its checksums hold"
+LIMITS = "limits.yaml"
+NO_LIMITS = f"not judged: no --limits, and no {LIMITS} beside the file; it was decoded and its checksums hold"
 NO_ROWS = "no row of a ledger in the manifest: accuracy is not stated"
 # Of a manifest published before, what may be otherwise in a new one of the same file without being worth a word.
 _INCIDENTAL = {"time", "tool"}
@@ -31,7 +33,8 @@ _INCIDENTAL = {"time", "tool"}
 
 @dataclass(frozen=True)
 class Judging:
-    """What the gate needs. limits: its file; without one nothing is judged. against: a ledger or a git reference.
+    """What the gate needs. limits: its file; where None, limits.yaml beside the file, and where there is none nothing is judged.
+    against: a ledger or a git reference. allow_new: the file may be in no limits, and not in the baseline.
 
     ledger: of the rows that go into the manifest, and that the gate judges by; where None, ledger.csv beside the limits, or
     beside the file if there is one.
@@ -40,6 +43,7 @@ class Judging:
     limits: Path | None = None
     against: str | None = None
     ledger: Path | None = None
+    allow_new: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def publish(
     with named(file):
         data = read_file(file)
     artifact = read_bytes(data, name=str(file))
+    judging = _with_limits(file, judging)
     findings = _judge(file, judging, tool)
     if file.read_bytes() != data:
         raise InputError(f"{file}: was changed while it was judged")
@@ -95,16 +100,31 @@ def publish(
     return Published(target, there, stored, is_new, findings, notes)
 
 
+def _with_limits(file: Path, judging: Judging) -> Judging:
+    """Those beside the file, where none are named; a link to nowhere is there, and the gate cannot read it."""
+    beside = file.with_name(LIMITS)
+    return replace(judging, limits=beside) if judging.limits is None and os.path.lexists(beside) else judging
+
+
 def _judge(file: Path, judging: Judging, tool: str) -> tuple[Finding, ...]:
     """The gate's findings, of which none has failed. Raises what the gate ends with otherwise."""
     if judging.limits is None:
-        if judging.against is not None:
-            raise InputError("--against needs --limits")
+        for option, value in (("--against", judging.against), ("--allow-new", judging.allow_new)):
+            if value not in (None, False):
+                raise InputError(f"{option} needs --limits, or {LIMITS} beside {file}")
         return ()
     from compress.gate.check import check
     from compress.gate.findings import failure
 
-    findings = check(judging.limits, [file], encoder=tool, ledger_file=judging.ledger, against=judging.against)
+    judged = check(
+        judging.limits,
+        [file],
+        encoder=tool,
+        ledger_file=judging.ledger,
+        against=judging.against,
+        allow_new=[file.name] if judging.allow_new else [],
+    )
+    findings = [each for each in judged if each.rule != "removed"]  # what else is gone, the build judges, not this file
     error = failure(findings)
     if error is not None:
         bad = [f"{each.rule}: {each.message}" for each in findings if each.verdict in ("failed", "could not judge")]
@@ -140,12 +160,13 @@ def _refuse_other(target: Reference, there: Manifest, stored: Stored, ours: Mani
 
 
 def _check_file(place: Place, target: Reference, there: Manifest) -> None:
-    """Raises ReleaseError where the file of a version that is there has been lost or damaged in the place."""
+    """Raises ReleaseError where the file of a version that is there has been lost or damaged in the place. Nothing is asked for
+    beyond its end, where an object store answers with an error."""
     digest, size_bytes = hashlib.sha256(), 0
     for piece in place.fetch(there.file.sha256, 0):
         digest.update(piece)
         size_bytes += len(piece)
-        if size_bytes > there.file.size_bytes:
+        if size_bytes >= there.file.size_bytes:
             break
     if digest.hexdigest() != there.file.sha256:
         raise ReleaseError(f"{target}: is published, and its file there is damaged ({size_bytes:,} bytes came)")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,10 +127,19 @@ def _from_place(reference: Reference, checks: Checks, keys: Sequence[Ed25519Publ
     if stored is None:
         raise ReleaseError(f"{reference}: there is no such version")
     manifest, signed_by = _checked(reference, stored, keys)
-    _refuse_changed(reference, manifest, cache)
+    _refuse_changed(reference, manifest, keys, cache)
     file, fetched_bytes = _file(reference, manifest.file, place, cache)
-    cache.remember(reference, stored)
-    return Pulled(reference, manifest, stored, file, signed_by, fetched_bytes)
+    notes = _remember(cache, reference, stored, is_signed=signed_by is not None)
+    return Pulled(reference, manifest, stored, file, signed_by, fetched_bytes, notes)
+
+
+def _remember(cache: Cache, reference: Reference, stored: Stored, *, is_signed: bool) -> tuple[str, ...]:
+    """A note where the cache cannot be written to: the file is here, and checked."""
+    try:
+        cache.remember(reference, stored, is_signed=is_signed)
+    except OSError as error:
+        return (f"{cache.record(reference)}: not written: {error.strerror or error}; the next pull knows nothing of this one",)
+    return ()
 
 
 def _from_cache(
@@ -165,25 +175,24 @@ def _refuse_older(reference: Reference, version: Version | None, checks: Checks)
 def _checked(reference: Reference, stored: Stored, keys: Sequence[Ed25519PublicKey]) -> tuple[Manifest, str | None]:
     """The signature first: nothing else of a manifest is read before it."""
     signed_by = check_signature(stored, keys, where=reference)
-    manifest = manifests.parse(stored.manifest, where=reference)
-    if (manifest.name, manifest.version) != (reference.name, str(reference.version)):
-        raise NotTrusted(f"{reference}: replaced: its manifest is of {manifest.name}:{manifest.version}")
-    return manifest, signed_by
+    return manifests.parse_of(stored.manifest, reference), signed_by
 
 
-def _refuse_changed(reference: Reference, manifest: Manifest, cache: Cache) -> None:
-    """A version never changes: where it was pulled before, it had this file."""
-    before = cache.recall(reference)
+def _refuse_changed(reference: Reference, manifest: Manifest, keys: Sequence[Ed25519PublicKey], cache: Cache) -> None:
+    """A version never changes: where it was pulled before, it had this file. A record of then that does not pass the checks of
+    now tells nothing, as a damaged one, and is written again."""
+    before, record = cache.recall(reference), cache.record(reference)
     if before is None:
         return
     try:
-        sha256 = manifests.parse(before.manifest, where=cache.record(reference)).file.sha256
-    except ReleaseError:  # a damaged cache tells nothing; it is written again
+        check_signature(before, keys, where=record)
+        sha256 = manifests.parse(before.manifest, where=record).file.sha256
+    except ReleaseError:
         return
     if sha256 != manifest.file.sha256:
         raise NotTrusted(
-            f"{reference}: replaced: sha256 is {manifest.file.sha256}, it was {sha256} when it was pulled before "
-            f"({cache.record(reference)})"
+            f"{reference}: replaced: sha256 is {manifest.file.sha256}, it was {sha256} when it was pulled before; if the one of "
+            f"before is known to be the wrong one, remove {record}"
         )
 
 
@@ -227,7 +236,7 @@ def _fetch(reference: Reference, file: FileFacts, place: Place, part: Path) -> i
     Raises ReleaseError where it stays short: what came is kept, and the next pull goes on there.
     """
     fetched, standstills, cut = 0, 0, ""
-    with part.open("ab") as out:
+    with _naming(part), part.open("ab") as out:
         if out.tell() > file.size_bytes:
             out.truncate(0)
         for _ in range(MAX_ATTEMPTS):
@@ -253,3 +262,13 @@ def _fetch(reference: Reference, file: FileFacts, place: Place, part: Path) -> i
         kind = PlaceUnreachable if cut else ReleaseError
         raise kind(f"{reference}: truncated: {size_bytes:,} of {file.size_bytes:,} bytes came{cut}; the next pull goes on there")
     return fetched
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Of a file that is written: a full disk says so without its name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise

@@ -28,10 +28,11 @@ class Verified:
     said_by: Path
 
 
-def verify_file(path: Path, checks: Checks, cache_folder: Path) -> Verified:
-    """By the manifest and the signature beside the file (pull --with-manifest), or by what was pulled into the cache.
+def verify_file(path: Path, checks: Checks, cache_folder: Path, name: str | None = None) -> Verified:
+    """By the manifest and the signature beside the file (pull --with-manifest), or by what was pulled into the cache. name: of
+    the release; without it a min_version says nothing, for the same key may have signed another net under a higher version.
 
-    Raises NotTrusted where none of them is of these bytes and signed by a trusted key.
+    Raises NotTrusted where none of them is of these bytes, of this name, and signed by a trusted key.
     """
     keys = trusted_keys(checks.trust)
     try:
@@ -50,6 +51,8 @@ def verify_file(path: Path, checks: Checks, cache_folder: Path) -> Verified:
                     f"{path}: replaced: {len(data):,} bytes with sha256 {sha256}, {said_by} says {manifest.file.size_bytes:,} "
                     f"and {manifest.file.sha256}"
                 )
+            if name is not None and manifest.name != name:
+                raise NotTrusted(f"{path}: is {manifest.name}:{manifest.version}, must be {name!r} (--name)")
             if checks.min_version is not None and Version.parse(manifest.version) < checks.min_version:
                 raise NotTrusted(
                     f"{path}: is {manifest.name}:{manifest.version}, older than {checks.min_version} (--min-version)"
@@ -64,10 +67,12 @@ def verify_file(path: Path, checks: Checks, cache_folder: Path) -> Verified:
 
 
 def _said(path: Path, sha256: str, cache_folder: Path) -> Iterator[tuple[Path, Stored]]:
-    """Manifests that may be of this file; one beside it is the only one that counts."""
+    """Manifests that may be of this file; one beside it is the only one that counts, unless it is of another file: then it was
+    left there by that."""
     beside = path.with_name(path.name + MANIFEST_SUFFIX)
     if beside.exists():
-        signature = path.with_name(path.name + SIGNATURE_SUFFIX)
-        yield beside, Stored(beside.read_bytes(), signature.read_bytes() if signature.exists() else None)
-    else:
-        yield from Cache(cache_folder).find(sha256)
+        signature, manifest = path.with_name(path.name + SIGNATURE_SUFFIX), beside.read_bytes()
+        yield beside, Stored(manifest, signature.read_bytes() if signature.exists() else None)
+        if manifests.sha256_of(manifest) in (sha256, None):
+            return
+    yield from Cache(cache_folder).find(sha256)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from compress.errors import InputError
 
-MAX_LENGTH = 96  # an OCI tag has at most 128 characters, and a claim adds 32 (places/oci.py)
+MAX_LENGTH = 95  # an OCI tag has at most 128 characters, and a claim adds 33 (places/oci_claims.py)
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _IDENTIFIER = rf"(?:{_NUMBER}|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
 _VERSION = re.compile(rf"({_NUMBER})\.({_NUMBER})\.({_NUMBER})(?:-({_IDENTIFIER}(?:\.{_IDENTIFIER})*))?")

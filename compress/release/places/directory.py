@@ -1,7 +1,7 @@
 """Releases in a folder of a file system: NAME/blobs/sha256/DIGEST, NAME/signatures/DIGEST.json, NAME/versions/VERSION.json.
 
 A version is its manifest in versions/, which is hard-linked there when all else is on the disk: a link appears whole or not
-at all, and never replaces a file, whoever else publishes at that moment.
+at all, and never replaces a file, whoever else publishes at that moment. So is a signature: the same manifest keeps its first.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compress.atomic import write_atomically
-from compress.errors import PlaceUnreachable, ReleaseError
+from compress.errors import InputError, PlaceUnreachable, ReleaseError
+from compress.regular_file import open_regular
 from compress.release import manifest as manifests
 from compress.release import signature as signatures
-from compress.release.places.place import Stored, Upload
+from compress.release.places.place import OTHER_SIGNATURE, Stored, Upload
 from compress.release.reference import Reference
 from compress.release.version import Version, known
 
@@ -28,10 +29,12 @@ _PIECE = 1 << 20  # bytes that are read at once
 class Directory:
     def __init__(self, reference: Reference, *, make: bool = False) -> None:
         self._where = reference.source
-        self._place = Path(reference.place).expanduser()
+        self._place = reference.folder
         self._folder = self._place / reference.name
         if make:
             with self._errors():
+                if self._place.exists() and not self._place.is_dir():
+                    raise InputError(f"{self._where}: the place {self._place} is a file, must be a folder")
                 self._place.mkdir(parents=True, exist_ok=True)
 
     def versions(self) -> list[Version]:
@@ -55,11 +58,11 @@ class Directory:
         with self._errors():
             self._keep(self._blob(upload.sha256), upload.file)
             if upload.signature is not None:
-                self._keep(self._signature(upload.manifest), upload.signature)
+                self._keep_signature(self._signature(upload.manifest), upload.signature)
             return _create(self._manifest(version), upload.manifest)
 
     def fetch(self, sha256: str, offset: int) -> Iterator[bytes]:
-        with self._errors(), self._blob(sha256).open("rb") as file:
+        with self._errors(), open_regular(self._blob(sha256)) as file:
             file.seek(offset)
             while piece := file.read(_PIECE):
                 yield piece
@@ -80,6 +83,10 @@ class Directory:
             write_atomically(path, data)
         _sync_folder(path.parent)
 
+    def _keep_signature(self, path: Path, data: bytes) -> None:
+        if not _create(path, data) and _read(path, len(data)) != data:
+            raise ReleaseError(f"{self._where}: {path}: {OTHER_SIGNATURE}")
+
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
@@ -91,13 +98,14 @@ class Directory:
 def _read(path: Path, max_bytes: int) -> bytes | None:
     """None where there is no such file; a byte more than max_bytes of one that is larger."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(max_bytes + 1)
     except FileNotFoundError:
         return None
 
 
 def _create(path: Path, data: bytes) -> bool:
+    """A new file, whole or not at all. False where the name is taken."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,18 @@ from typing import Any
 from compress.errors import InputError
 
 HELPER_TIMEOUT_S = 30
+_CREDENTIAL = re.compile(r"[A-Za-z0-9+/=._~-]+")  # what an Authorization header can hold after its kind
 _DOCKER_HUB = "https://index.docker.io/v1/"  # the name that docker keeps its own registry's login under
 
 
 def config_path() -> Path:
     folder = os.environ.get("DOCKER_CONFIG")
     return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
+
+
+def is_credential(text: str) -> bool:
+    """Whether a token, or a login in base64, can be sent."""
+    return _CREDENTIAL.fullmatch(text) is not None
 
 
 def basic_credentials(host: str) -> str | None:
@@ -38,14 +45,16 @@ def basic_credentials(host: str) -> str | None:
         return None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, AttributeError, TypeError) as error:  # not echoed: the file holds passwords
-        raise InputError(f"{path}: not a configuration of docker") from error
+    except (ValueError, AttributeError, TypeError, RecursionError):  # not echoed: the file holds passwords
+        raise InputError(f"{path}: not a configuration of docker") from None
     return None
 
 
 def _credentials(config: dict[str, Any], host: str) -> str | None:
     auth = config.get("auths", {}).get(host, {}).get("auth")
     if isinstance(auth, str) and auth:
+        if not is_credential(auth):
+            raise InputError(f"{config_path()}: the login of {host} is not base64")
         return auth
     helper = config.get("credHelpers", {}).get(host) or config.get("credsStore")
     return _ask_helper(helper, host) if helper else None
@@ -64,7 +73,12 @@ def _ask_helper(helper: str, host: str) -> str | None:
         raise InputError(f"{program}: no answer within {HELPER_TIMEOUT_S} s") from error
     if answer.returncode:
         return None
-    login = json.loads(answer.stdout)
-    if login["Username"] == "<token>":
+    try:  # not echoed, and without its cause: both may hold the password
+        login = json.loads(answer.stdout)
+        user, secret = login["Username"], login["Secret"]
+        encoded = base64.b64encode(f"{user}:{secret}".encode()).decode()
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise InputError(f"{program}: does not answer with a Username and a Secret for {host}") from None
+    if user == "<token>":
         raise InputError(f"{program}: gives an identity token for {host}, must give a user and a password")
-    return base64.b64encode(f"{login['Username']}:{login['Secret']}".encode()).decode()
+    return encoded

@@ -1,6 +1,7 @@
-"""As much of the OCI distribution specification 1.1 as releases need, over `requests`: blobs by digest, manifests by tag, tags.
+"""As much of the OCI distribution specification 1.1 as releases need: blobs by digest, manifests by tag, tags, the login.
 
-Every request has a timeout, and is tried again a bounded number of times where the registry could not be reached or was busy.
+Every request is tried again a bounded number of times where the registry could not be reached or was busy; transport.py bounds
+each in time and size.
 """
 
 from __future__ import annotations
@@ -13,41 +14,38 @@ import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
-import requests
-
-from compress.errors import PlaceUnreachable, ReleaseError
-from compress.release.places.docker_login import basic_credentials
+from compress.errors import InputError, PlaceUnreachable, ReleaseError
+from compress.release.places.docker_login import basic_credentials, is_credential
+from compress.release.places.transport import Answer, Cut, Transport, origin_of
+from compress.release.reference import is_name
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 MAX_MANIFEST_BYTES = 4 << 20  # what registries must take, at least
-MAX_COMPLAINT_BYTES = 2_000
+MAX_TOKEN_BYTES = 1 << 20
+MAX_TAGS_BYTES = 32 << 20  # of all pages
 MAX_PAGES = 1_000  # of a list of tags
 ATTEMPTS = 3
 PAUSES_S = (0.2, 1.0)  # between them
-_PIECE = 1 << 12  # bytes that are handed on at once, and lost where a line is cut: urllib3 hands on whole pieces only
 _BUSY = (429, 502, 503, 504)
 _PASSING = (*_BUSY, 500)  # docker-registry answers 500 for a tag that is being written just then
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
-
-
-class _Cut(PlaceUnreachable):
-    """An answer that broke off."""
+_DATE = re.compile(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", re.ASCII)
 
 
 class Client:
     """Of one repository of one registry. where: what errors call it."""
 
     def __init__(self, host: str, repository: str, *, where: str, plain_http: bool, timeout_s: float) -> None:
-        self._host, self._where, self._timeout_s = host, where, timeout_s
-        self._scheme = "http" if plain_http else "https"
+        if not all(map(is_name, repository.split("/"))):
+            raise InputError(f"{where}: the repository is {repository!r}, must be names of small letters and digits between /")
+        self._host, self._where = host, where
         # Docker Hub's API is not where its name is.
-        self._root = f"{self._scheme}://{'registry-1.docker.io' if host == 'docker.io' else host}"
-        self._base = f"{self._root}/v2/{repository}"
-        self._authorization: str | None = None
-        self._session = requests.Session()
-        self._session.headers["Accept-Encoding"] = "identity"  # ranges and digests are of the bytes as they are stored
+        api = "registry-1.docker.io" if host == "docker.io" else host
+        self._transport = Transport(api, where=where, plain_http=plain_http, timeout_s=timeout_s)
+        self._base = f"{self._transport.root}/v2/{repository}"
+        self._login: str | None = None
         self._clock_ahead_s = 0.0
 
     def now(self) -> float:
@@ -57,13 +55,12 @@ class Client:
     def get_blob(self, digest: str, offset: int = 0) -> Iterator[bytes]:
         """Its bytes from `offset` on, by a range request; of a registry that ignores the range, the rest of all of them."""
         ranged = {"Range": f"bytes={offset}-"} if offset else {}
-        response = self._request("GET", f"{self._base}/blobs/{digest}", {200, 206, 404, 416}, headers=ranged, stream=True)
-        with response:
-            if response.status_code in (404, 416):
-                why = "is not there" if response.status_code == 404 else f"has no byte {offset:,}"
+        with self._request("GET", f"{self._base}/blobs/{digest}", {200, 206, 404, 416}, headers=ranged) as answer:
+            if answer.status in (404, 416):
+                why = "is not there" if answer.status == 404 else f"has no byte {offset:,}"
                 raise ReleaseError(f"{self._where}: blob {digest} {why}")
-            to_skip = offset if response.status_code == 200 else 0
-            for piece in self._pieces(response):
+            to_skip = offset if answer.status == 200 else 0
+            for piece in answer.pieces():
                 if len(piece) > to_skip:
                     yield piece[to_skip:]
                 to_skip = max(0, to_skip - len(piece))
@@ -84,180 +81,152 @@ class Client:
     def tags(self) -> list[str]:
         """Every tag of the repository; none where that does not exist."""
         found: list[str] = []
-        url = f"{self._base}/tags/list?n=1000"
+        url, left_bytes = f"{self._base}/tags/list?n=1000", MAX_TAGS_BYTES
         for _ in range(MAX_PAGES):
-            with self._request("GET", url, {200, 404}) as response:
-                if response.status_code == 404:
+            with self._request("GET", url, {200, 404}) as answer:
+                if answer.status == 404:
                     return found
-                found += self._json(response).get("tags") or []
-                following = response.links.get("next", {}).get("url")
+                data = answer.whole(left_bytes, "the list of tags")
+                following = answer.following()
+            found += self._names(data)
+            left_bytes -= len(data)
             if not following:
                 return found
-            url = self._same_scheme(urljoin(url, following))
+            url = self._transport.resolve(following, "the next page of tags", base=answer.url)
         raise ReleaseError(f"{self._where}: over {MAX_PAGES:,} pages of tags")
 
     def put_blob(self, data: bytes) -> str:
         """Returns its digest. What is there already is not sent."""
         digest = digest_of(data)
-        with self._request("HEAD", f"{self._base}/blobs/{digest}", {200, 404}) as response:
-            if response.status_code == 200:
+        with self._request("HEAD", f"{self._base}/blobs/{digest}", {200, 404}) as answer:
+            if answer.status == 200:
                 return digest
-        with self._request("POST", f"{self._base}/blobs/uploads/", {202}) as response:
-            location = self._same_scheme(urljoin(self._base, response.headers.get("Location", "")))
+        with self._request("POST", f"{self._base}/blobs/uploads/", {202}) as answer:
+            location = self._transport.resolve(answer.headers.get("Location", ""), "where a blob goes", base=answer.url)
         url = f"{location}{'&' if urlsplit(location).query else '?'}digest={digest}"
         self._request("PUT", url, {201}, headers={"Content-Type": "application/octet-stream"}, data=data).close()
         return digest
 
-    def put_manifest(self, tag: str, data: bytes) -> None:
-        """docker-registry answers 400, blob unknown, while another publisher is sending one of the same blobs."""
+    def put_manifest(self, tag: str, data: bytes, *, left_s: Callable[[], float] | None = None) -> None:
+        """left_s: is asked before each attempt how long that may take, and raises where it must not be made.
+
+        docker-registry answers 400, blob unknown, while another publisher is sending one of the same blobs.
+        """
         url = f"{self._base}/manifests/{tag}"
-        headers = {"Content-Type": MANIFEST_TYPE}
-        self._request("PUT", url, {201}, headers=headers, data=data, passing=(*_PASSING, 400)).close()
+        headers, passing = {"Content-Type": MANIFEST_TYPE}, (*_PASSING, 400)
+        self._request("PUT", url, {201}, headers=headers, data=data, passing=passing, left_s=left_s).close()
 
     def _request(
-        self, method: str, url: str, expected: set[int], *, passing: tuple[int, ...] = _PASSING, **options: Any
-    ) -> requests.Response:
-        """Ends within two timeouts, and the pauses. passing: answers that another attempt may change."""
+        self,
+        method: str,
+        url: str,
+        expected: set[int],
+        *,
+        passing: tuple[int, ...] = _PASSING,
+        left_s: Callable[[], float] | None = None,
+        **options: Any,
+    ) -> Answer:
+        """passing: answers that another attempt may change, which is made where the first did not take the whole timeout."""
         start = time.monotonic()
         for attempt in range(ATTEMPTS):
-            last = attempt + 1 == ATTEMPTS or time.monotonic() - start > self._timeout_s
+            last = attempt + 1 == ATTEMPTS or time.monotonic() - start > self._transport.timeout_s
             try:
-                response = self._send(method, url, options)
-            except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-                if last or isinstance(error, requests.exceptions.Timeout | requests.exceptions.SSLError):
-                    raise self._unreachable(error) from error
-            except requests.RequestException as error:
-                raise self._unreachable(error) from error
+                answer = self._send(method, url, left_s, options)
+            except Cut:
+                if last:
+                    raise
             else:
-                if response.status_code in expected:
-                    return response
-                if last or response.status_code not in passing:
-                    raise self._refused(method, response)
-                response.close()
+                if answer.status in expected:
+                    return answer
+                if last or answer.status not in passing:
+                    raise self._refused(method, answer)
+                answer.close()
             time.sleep(PAUSES_S[attempt])
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _send(self, method: str, url: str, options: dict[str, Any]) -> requests.Response:
-        """With the login that the registry asks for, if it asks."""
-        response = self._session.request(method, url, timeout=self._timeout_s, auth=self._authorize, **options)
-        if response.status_code == 401:
-            self._authorization = self._log_in(response.headers.get("WWW-Authenticate", ""))
-            response.close()
-            response = self._session.request(method, url, timeout=self._timeout_s, auth=self._authorize, **options)
-        with contextlib.suppress(ValueError):  # a registry without a clock, or with a broken one, is taken to have ours
-            self._clock_ahead_s = parsedate_to_datetime(response.headers.get("Date", "")).timestamp() - time.time()
-        return response
+    def _send(self, method: str, url: str, left_s: Callable[[], float] | None, options: dict[str, Any]) -> Answer:
+        """With the login that the registry asks for, if it asks: nobody else is answered with one."""
 
-    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """As requests' `auth`, so that a ~/.netrc is not asked, and a redirect to another host does not get it."""
-        if self._authorization is not None:
-            request.headers["Authorization"] = self._authorization
-        return request
+        def send() -> Answer:
+            allowed_s = self._transport.allowed_s(options.get("data"))
+            seconds = allowed_s if left_s is None else min(allowed_s, left_s())
+            return self._transport.exchange(method, url, login=self._login, seconds=seconds, **options)
+
+        answer = send()
+        if answer.status == 401 and answer.is_own:
+            answer.close()
+            self._login = self._log_in(answer.headers.get("WWW-Authenticate", ""))
+            answer = send()
+        if answer.is_own and _DATE.fullmatch(date := answer.headers.get("Date", "")):
+            with contextlib.suppress(ValueError, OverflowError):  # a registry with a broken clock is taken to have ours
+                self._clock_ahead_s = parsedate_to_datetime(date).timestamp() - time.time()
+        return answer
 
     def _log_in(self, challenge: str) -> str:
         """The Authorization header that answers a WWW-Authenticate one: of the user, or by a token of this scope."""
         basic = basic_credentials(self._host)
         kind, _, rest = challenge.partition(" ")
         if kind.lower() == "bearer":
-            parameters = dict(_CHALLENGE.findall(rest))
-            return f"Bearer {self._token(parameters, basic)}"
+            return f"Bearer {self._token(dict(_CHALLENGE.findall(rest)), basic)}"
         if kind.lower() != "basic" or basic is None:
             raise ReleaseError(f"{self._where}: the registry asks for a login: docker login {self._host}")
         return f"Basic {basic}"
 
     def _token(self, parameters: dict[str, str], basic: str | None) -> str:
-        realm = self._same_scheme(parameters.get("realm", ""))
-        query = {key: parameters[key] for key in ("service", "scope") if key in parameters}
-
-        def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-            if basic is not None:
-                request.headers["Authorization"] = f"Basic {basic}"
-            return request
-
-        with self._session.get(realm, params=query, timeout=self._timeout_s, auth=authorize) as response:
-            if response.status_code != 200:
-                raise ReleaseError(f"{self._where}: {urlsplit(realm).netloc} gives no token: docker login {self._host}")
-            answer = self._json(response)
-        token = answer.get("token") or answer.get("access_token")
-        if not isinstance(token, str):
-            raise ReleaseError(f"{self._where}: {urlsplit(realm).netloc} answers without a token")
+        """From the realm that the registry names, which may be another host (Docker Hub's is), and gets the login."""
+        realm = self._transport.resolve(parameters.get("realm", ""), "the realm of its login")
+        query = urlencode({key: value for key, value in parameters.items() if key in ("service", "scope")})
+        login, host = f"Basic {basic}" if basic is not None else None, urlsplit(realm).netloc
+        url = f"{realm}{'&' if urlsplit(realm).query else '?'}{query}"
+        with self._transport.exchange("GET", url, login=login, login_for=origin_of(realm)) as answer:
+            if answer.status != 200:
+                raise ReleaseError(f"{self._where}: {host} gives no token: docker login {self._host}")
+            facts = json_object(answer.whole(MAX_TOKEN_BYTES, "a token"), f"{self._where}: what {host} answers")
+        token = facts.get("token") or facts.get("access_token")
+        if not isinstance(token, str) or not is_credential(token):
+            raise ReleaseError(f"{self._where}: {host} answers without a token, or with one that no header can hold")
         return token
 
-    def _same_scheme(self, url: str) -> str:
-        """No step down from https to http, wherever a registry sends us."""
-        if urlsplit(url).scheme not in (self._scheme, "https"):
-            raise ReleaseError(f"{self._where}: the registry sends to {urlsplit(url).scheme or 'no'}:, must be {self._scheme}:")
-        return url
-
-    def _pieces(self, response: requests.Response) -> Iterator[bytes]:
-        try:
-            yield from response.iter_content(_PIECE)
-        except requests.RequestException as error:
-            raise _Cut(str(self._unreachable(error))) from error
+    def _names(self, data: bytes) -> list[str]:
+        """Of a page of tags; null is none."""
+        names = json_object(data, f"{self._where}: the registry's list of tags").get("tags") or []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ReleaseError(f"{self._where}: the registry's list of tags holds something else than names")
+        return names
 
     def _whole(self, url: str, max_bytes: int, what: str, **headers: str) -> bytes | None:
         """Asked for again where the answer breaks off. None where it is not there."""
         for pause_s in (*PAUSES_S, None):
-            try:
-                with self._request("GET", url, {200, 404}, headers=headers, stream=True) as response:
-                    return None if response.status_code == 404 else self._limited(self._pieces(response), max_bytes, what)
-            except _Cut:
-                if pause_s is None:
-                    raise
-                time.sleep(pause_s)
+            with self._request("GET", url, {200, 404}, headers=headers) as answer:
+                if answer.status == 404:
+                    return None
+                try:
+                    return answer.whole(max_bytes, what)
+                except Cut:
+                    if pause_s is None:
+                        raise
+            time.sleep(pause_s)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _limited(self, pieces: Iterator[bytes], max_bytes: int, what: str) -> bytes:
-        data = bytearray()
-        for piece in pieces:
-            data += piece
-            if len(data) > max_bytes:
-                raise ReleaseError(f"{self._where}: {what} takes over {max_bytes:,} bytes")
-        return bytes(data)
-
-    def _json(self, response: requests.Response) -> dict[str, Any]:
-        try:
-            answer = response.json()
-        except requests.RequestException as error:
-            raise self._unreachable(error) from error
-        if not isinstance(answer, dict):
-            raise ReleaseError(f"{self._where}: the registry's answer is not a JSON object")
-        return answer
-
-    def _unreachable(self, error: Exception) -> PlaceUnreachable:
-        return PlaceUnreachable(f"{self._where}: {self._host}: {_reason(error, self._timeout_s)}")
-
-    def _refused(self, method: str, response: requests.Response) -> ReleaseError:
-        status = response.status_code
-        with response:
-            says = _complaint(response)
-        if status in (401, 403):
-            return ReleaseError(f"{self._where}: the registry does not allow it ({status}): docker login {self._host}")
-        kind = PlaceUnreachable if status in _BUSY else ReleaseError
-        return kind(f"{self._where}: the registry answers {status} to {method}{says}")
-
-
-def _complaint(response: requests.Response) -> str:
-    """The first of the specification's errors, in a line; nothing where the answer has none."""
-    try:
-        first = json.loads(next(response.iter_content(MAX_COMPLAINT_BYTES), b""))["errors"][0]
-        says = " ".join(f": {first['code']}: {first['message']}".split())
-    except (ValueError, TypeError, LookupError, requests.RequestException):
-        return ""
-    return says if says.isprintable() else ""
+    def _refused(self, method: str, answer: Answer) -> ReleaseError:
+        with answer:
+            says = answer.complaint()
+        if answer.status in (401, 403):
+            return ReleaseError(f"{self._where}: the registry does not allow it ({answer.status}): docker login {self._host}")
+        kind = PlaceUnreachable if answer.status in _BUSY else ReleaseError
+        return kind(f"{self._where}: the registry answers {answer.status} to {method}{says}")
 
 
 def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _reason(error: BaseException, timeout_s: float) -> str:
-    """Of a chain of errors around errors, what the innermost says; urllib3's messages repeat the URL."""
-    if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error).lower():
-        return f"no answer within {timeout_s:g} s"
-    inner: Callable[[BaseException], Any] = lambda e: getattr(e, "reason", None) or e.__cause__ or e.__context__  # noqa: E731
-    while isinstance(following := inner(error), BaseException):
-        error = following
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+def json_object(data: bytes, what: str) -> dict[str, Any]:
+    """what: begins the message. Raises ReleaseError for anything else, deeply nested JSON and very long numbers too."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ReleaseError(f"{what} is not JSON") from error
+    if not isinstance(value, dict):
+        raise ReleaseError(f"{what} is not a JSON object")
+    return value

@@ -11,6 +11,10 @@ from compress.release.reference import DIRECTORY, OCI, Reference, is_loopback
 from compress.release.version import Version
 
 TIMEOUT_S = 30.0  # without an answer, or without a byte more of one
+OTHER_SIGNATURE = (
+    "is another signature of the same manifest, of a publication that was cut or goes on elsewhere; it is not replaced: publish "
+    "a new version"
+)
 
 
 @dataclass(frozen=True)

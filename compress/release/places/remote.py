@@ -3,34 +3,34 @@
 A version is its manifest, written last and only if it is not there: by the protocol's own exclusive creation (S3's
 If-None-Match, Google's if-generation-match) where its fsspec implementation offers it. Where it does not, the manifest is
 looked for just before and read again just after: two publishers of one version within that moment may both be told that it is
-theirs, so publish from one machine there. An object appears whole or not at all in an object store; over sftp, ftp and the
-like a cut push can leave half a manifest, which every reader refuses.
+theirs, so publish from one machine there. An object appears whole or not at all in an object store; where a write can be cut,
+over sftp, ftp and the like, a file is written under a temporary name beside its own and then moved.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
-import threading
+import inspect
+import secrets
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError, InputError, PlaceUnreachable, ReleaseError
 from compress.release import manifest as manifests
 from compress.release import signature as signatures
-from compress.release.places.place import Stored, Upload
+from compress.release.places.deadline import MIN_BYTES_PER_S, Result, within
+from compress.release.places.place import OTHER_SIGNATURE, Stored, Upload
 from compress.release.version import Version, known
 
 if TYPE_CHECKING:
     from compress.release.reference import Reference
 
-Result = TypeVar("Result")
-
-MIN_BYTES_PER_S = 20_000  # that a transfer must make, beyond its timeout
 _PIECE = 1 << 20  # bytes that are asked for at once
 _LOCAL = ("file", "local")
 _WITH_FOLDERS = ("sftp", "ssh", "ftp", "smb", "webdav", "dav", "hdfs", "webhdfs")
-_NOT_OFFERED = (NotImplementedError, ValueError, TypeError)  # what implementations raise for a mode that they do not have
 
 
 class Remote:
@@ -59,7 +59,7 @@ class Remote:
     def create(self, version: Version, upload: Upload) -> bool:
         self._write(self._blob(upload.sha256), upload.file)
         if upload.signature is not None:
-            self._write(self._signature(upload.manifest), upload.signature)
+            self._write_signature(self._signature(upload.manifest), upload.signature)
         path = self._manifest(version)
         if self._read(path, manifests.MAX_BYTES) is not None:
             return False
@@ -88,48 +88,84 @@ class Remote:
         return f"{self._folder}/versions/{version}.json"
 
     def _read(self, path: str, max_bytes: int) -> bytes | None:
-        """None where there is no such file; a byte more than max_bytes of one that is larger."""
-
-        def read() -> bytes | None:
-            try:
-                return bytes(self._files.cat_file(path, start=0, end=max_bytes + 1))
-            except FileNotFoundError:
-                return None
-
-        return self._call(read)
+        """As _there, within the timeout."""
+        return self._call(partial(self._there, path, max_bytes))
 
     def _write(self, path: str, data: bytes) -> None:
         """A file whose name says its content."""
 
         def write() -> None:
-            self._make_folder(path)
-            self._files.pipe_file(path, data)
+            if self._scheme not in _WITH_FOLDERS:
+                self._files.pipe_file(path, data)
+            elif self._there(path, len(data)) != data:
+                self._move_in(path, data, may_replace=True)
 
-        self._call(write, n_bytes=len(data))
+        self._call(write, n_bytes=2 * len(data))
 
-    def _make_folder(self, path: str) -> None:
-        """Where the protocol has folders: in an object store this could make a bucket."""
-        if self._scheme in _WITH_FOLDERS:
-            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+    def _write_signature(self, path: str, data: bytes) -> None:
+        if not self._create(path, data) and self._read(path, signatures.MAX_BYTES) != data:
+            raise ReleaseError(f"{self._where}: {path}: {OTHER_SIGNATURE}")
 
     def _create(self, path: str, data: bytes) -> bool:
+        """A new file. False where the name is taken."""
+
         def create() -> bool:
-            self._make_folder(path)
+            if self._scheme in _WITH_FOLDERS:
+                return self._there(path, 0) is None and self._move_in(path, data, may_replace=False)
             try:
-                self._files.pipe_file(path, data, mode="create")
+                self._pipe_new(path, data)
             except FileExistsError:
                 return False
-            except _NOT_OFFERED:
-                self._files.pipe_file(path, data)
             return True
 
         return self._call(create, n_bytes=len(data))
+
+    def _pipe_new(self, path: str, data: bytes) -> None:
+        """By exclusive creation, where the protocol's implementation knows that and the server does (some that are like S3
+        answer NotImplemented, which s3fs gives as ENOSYS); else without."""
+        if "mode" in inspect.signature(self._files.pipe_file).parameters:
+            try:
+                self._files.pipe_file(path, data, mode="create")
+                return
+            except NotImplementedError:
+                pass
+            except OSError as error:
+                if error.errno != errno.ENOSYS:
+                    raise
+        self._files.pipe_file(path, data)
+
+    def _move_in(self, path: str, data: bytes, *, may_replace: bool) -> bool:
+        """A file that is whole when it gets its name. False where that is taken and must not be replaced."""
+        folder, _, name = path.rpartition("/")
+        self._files.makedirs(folder, exist_ok=True)  # only here: in an object store this could make a bucket
+        temporary = f"{folder}/.{name}.{secrets.token_hex(8)}.part"
+        try:
+            self._files.pipe_file(temporary, data)
+            is_taken = self._there(path, 0) is not None
+            if is_taken and not may_replace:
+                self._files.rm_file(temporary)
+                return False
+            if is_taken:
+                self._files.rm_file(path)  # not every protocol moves a file over another
+            self._files.mv(temporary, path)
+        except BaseException:
+            with contextlib.suppress(Exception):  # where it could not be written, or the line is cut, it stays
+                self._files.rm_file(temporary)
+            raise
+        return True
+
+    def _there(self, path: str, max_bytes: int) -> bytes | None:
+        """None where there is no such file; a byte more than max_bytes of one that is larger."""
+        try:
+            return bytes(self._files.cat_file(path, start=0, end=max_bytes + 1))
+        except FileNotFoundError:
+            return None
 
     def _call(self, function: Callable[[], Result], *, n_bytes: int = 0) -> Result:
         """What a protocol does, within its time; whatever it raises becomes a ReleaseError that names the place."""
         seconds = self._timeout_s + n_bytes / MIN_BYTES_PER_S
         try:
-            return _within(seconds, function)
+            return within(seconds, function)
         except (CompressError, ModuleNotFoundError):
             raise
         except TimeoutError as error:
@@ -164,25 +200,3 @@ def _file_system(reference: Reference) -> tuple[Any, str]:
 
 def _text(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def _within(seconds: float, function: Callable[[], Result]) -> Result:
-    """What `function` returns or raises. Raises TimeoutError where it takes longer: its thread is left behind, for a
-    protocol's own timeouts, which are minutes or none, cannot be set for all protocols alike."""
-    results: list[Result] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(function())
-        except BaseException as error:  # raised again in the thread that waits
-            errors.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)  # so that it does not keep the process
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise TimeoutError
-    if errors:
-        raise errors[0]
-    return results[0]
