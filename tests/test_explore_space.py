@@ -52,7 +52,7 @@ def test_no_point_changes_another(tmp_path):
     ("text", "message"),
     [
         ("", r"space.yaml: a space is a mapping of fields, this is empty"),
-        ("name: a\nrecipe: digits\n", "needs a grid, or points"),
+        ("name: a\nrecipe: digits\n", "needs a grid, points, or a search"),
         ("name: a\nrecipe: digits\ngrid: {seed: []}\n", "grid.seed: has no value"),
         ("name: a\nrecipe: digits\ngrid: {seed: [1, 1]}\n", "grid.seed: names a value twice"),
         ("name: a\nrecipe: digits\ngird: {seed: [1]}\n", r"space.yaml:3: unknown field gird; did you mean grid\?"),

@@ -39,10 +39,12 @@ def explore(
     """
     from compress.display import explore as display
     from compress.errors import TargetMissed
-    from compress.explore import cost, results, sweep
+    from compress.explore import cost, results, search, sweep
     from compress.explore import space as spaces
 
     found = spaces.load(space)
+    if dry_run and found.search is not None:
+        raise click.UsageError("--dry-run: the points of a search are chosen while it runs")
     points = spaces.points(found, space, allow_many=yes)
     nets = [cost.net_facts(point.recipe) for point in points]
     if dry_run:
@@ -53,17 +55,21 @@ def explore(
         return
     folder = runs / f"explore-{found.name}"
     cores = os.cpu_count() or 1
-    processes = processes or min(cores, len(points))
+    n_points = found.search.trials if found.search is not None else len(points)
+    processes = processes or min(cores, n_points)
     n_done = 0
 
     def on_result(result: results.Result, was_there: bool) -> None:
         nonlocal n_done
         n_done += 1
-        click.echo(display.progress(result, was_there, n_done, len(points)), err=True)
+        click.echo(display.progress(result, was_there, n_done, n_points), err=True)
 
     with _terminated_is_interrupted():
         setting = sweep.Sweep(folder, processes, max(1, cores // processes), device, fresh)
-        rows = sweep.run(points, nets, setting, on_result)
+        if found.search is not None:
+            rows = search.run(found, space, setting, on_result)
+        else:
+            rows = sweep.run(points, nets, setting, on_result)
     front = results.pareto(rows)
     pictures = _draw(rows, folder, found.name)
     if as_json:

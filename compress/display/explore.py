@@ -48,8 +48,8 @@ def plan(points: Sequence[Point], nets: Sequence[NetFacts | None]) -> None:
 def progress(result: Result, was_there: bool, n_done: int, n_points: int) -> str:
     """A line as a point is done."""
     what = f"{n_done}/{n_points} {result.label}: "
-    if result.error:
-        return f"{what}FAILED: {result.error}"
+    if result.error or result.stopped:
+        return f"{what}FAILED: {result.error}" if result.error else f"{what}stopped: {result.stopped}"
     top1 = f"top-1 {100 * result.top1:.1f}%, " if result.top1 is not None else ""
     how = "was done before" if was_there else f"{result.seconds:.0f} s"
     return f"{what}{result.size_bytes:,} bytes, {top1}{how}"
@@ -64,8 +64,9 @@ def results(found: Sequence[Result], front: Sequence[Result], folder: Path) -> N
     best = {result.index for result in front}
     for result in found:
         label = escape(result.label) + (" *" if result.index in best else "")
-        if result.error:
-            table.add_row(str(result.index), label, _count(result.parameters), _count(result.fp32_bytes), "FAILED")
+        if result.error or result.stopped:
+            what = "FAILED" if result.error else "stopped"
+            table.add_row(str(result.index), label, _count(result.parameters), _count(result.fp32_bytes), what)
             continue
         assert result.size_bytes is not None
         ratio = f"{result.fp32_bytes / result.size_bytes:.1f}" if result.fp32_bytes else ""

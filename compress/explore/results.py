@@ -24,6 +24,7 @@ class Result:
     user's own. fp32_top1: of the uncompressed net; the others are of the file, on test_set. Accuracies are shares.
 
     missed: the target that was not met, in words. error: why there is no file, and then no figure but those of the net.
+    stopped: why its training was not carried to its end, in words; a search does that, and then there is no file either.
     """
 
     index: int
@@ -43,11 +44,15 @@ class Result:
     test_set: str = ""
     seconds: float = 0.0  # of the process that ran it
     run: str = ""  # its folder
+    measured_top1: tuple[float, ...] = ()  # of the net while it was trained, after each measurement
     missed: str = ""
+    stopped: str = ""
     error: str = ""
 
 
-def of_run(point: Point, net: NetFacts | None, printed: Mapping[str, Any], seconds: float) -> Result:
+def of_run(
+    point: Point, net: NetFacts | None, printed: Mapping[str, Any], seconds: float, measured_top1: Iterable[float] = ()
+) -> Result:
     """printed: what `run --json` prints."""
     rows = {row["stage"]: row for row in printed["rows"]}
     baseline, final = rows[BASELINE], rows[FINAL]
@@ -57,12 +62,17 @@ def of_run(point: Point, net: NetFacts | None, printed: Mapping[str, Any], secon
         **{name: final[name] for name in ("size_bytes", "top1", "top1_drop", "drop_interval", "agreement", "n", "test_set")},
         seconds=round(seconds, 1),
         run=str(Path(printed["artifact"]).parent),
+        measured_top1=tuple(measured_top1),
         missed=printed["missed"],
     )
 
 
 def of_failure(point: Point, net: NetFacts | None, error: str, seconds: float) -> Result:
     return Result(**_about(point, net), seconds=round(seconds, 1), error=error)
+
+
+def of_stopped(point: Point, net: NetFacts | None, why: str, seconds: float, measured_top1: Iterable[float]) -> Result:
+    return Result(**_about(point, net), seconds=round(seconds, 1), measured_top1=tuple(measured_top1), stopped=why)
 
 
 def _about(point: Point, net: NetFacts | None) -> dict[str, Any]:
@@ -80,8 +90,9 @@ def read(folder: Path, point: Point) -> Result | None:
     """None where the point was not run, or where its file is damaged."""
     try:
         facts = json.loads(_file(folder, point.recipe.digest()).read_bytes())
-        return replace(Result(**facts), index=point.index, label=point.label, fields=dict(point.fields))
-    except (FileNotFoundError, ValueError, TypeError):
+        result = Result(**facts | {"measured_top1": tuple(facts["measured_top1"])})
+        return replace(result, index=point.index, label=point.label, fields=dict(point.fields))
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
 
 
@@ -110,7 +121,7 @@ def _figures(result: Result) -> list[str]:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value)  # numbers, lists and tables
 
 
 def pareto(results: Iterable[Result]) -> list[Result]:

@@ -6,6 +6,9 @@
     grid: {model.squeeze_ratio: [0.125, 0.25, 0.5], seed: [0, 1]}   # every combination
     points:                            # or, and then before them, one by one
       - {model.bypass: complex}
+    search:                            # or, in place of both, by what was found so far (search.py)
+      trials: 20
+      fields: {model.squeeze_ratio: {low: 0.1, high: 1.0}, quantize.bits: [2, 3, 4]}
 
 A field is named as by `--set`. What a point's recipe is refused for, it is refused for before anything runs.
 """
@@ -18,7 +21,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -33,6 +36,42 @@ MAX_POINTS = 10_000  # unless the caller says yes
 Fields = dict[str, JsonValue]  # "model.squeeze_ratio" -> value
 
 
+class Range(Section):
+    """Whole numbers where both ends are, else numbers."""
+
+    low: int | float
+    high: int | float
+    log: bool = Field(default=False, description="as likely between 1 and 10 as between 10 and 100")
+
+    @model_validator(mode="after")
+    def _is_range(self) -> Range:
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low}) must be less than high ({self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low ({self.low}) must be above 0 for log")
+        return self
+
+
+class Search(Section):
+    """Points that are chosen as results come (Akiba et al. 2019, arXiv 1907.10902)."""
+
+    trials: int = Field(ge=1, le=100_000, description="how many points are run, those that are stopped early counted")
+    objective: Literal["top1", "tradeoff"] = Field(
+        default="top1",
+        description="top1: the highest top-1 of the file; trainings that fall behind the median are stopped. tradeoff: few bytes "
+        "and a high top-1, both",
+    )
+    fields: dict[str, Range | list[JsonValue]] = Field(min_length=1, description="the values that each field may take")
+    seed: int = Field(default=0, ge=0, lt=1 << 32)
+
+    @model_validator(mode="after")
+    def _has_choices(self) -> Search:
+        for name, values in self.fields.items():
+            if isinstance(values, list) and len(values) < 2:
+                raise ValueError(f"fields.{name}: must be a range, or a list of at least two values")
+        return self
+
+
 class Space(Section):
     """The fields of a space's file."""
 
@@ -41,11 +80,12 @@ class Space(Section):
     set: Fields = Field(default={}, description="fields of the recipe that every point has otherwise")
     points: list[Fields] = Field(default=[], description="points one by one: the fields that each has otherwise")
     grid: dict[str, list[JsonValue]] = Field(default={}, description="fields and the values that they take: every combination")
+    search: Search | None = Field(default=None, description="points that are chosen as results come, in place of the others")
 
     @model_validator(mode="after")
     def _has_points(self) -> Space:
-        if not self.points and not self.grid:
-            raise ValueError("needs a grid, or points")
+        if (self.search is None) != bool(self.points or self.grid):
+            raise ValueError("needs a grid, points, or a search; a search has neither of the others")
         for name, values in self.grid.items():
             if not values:
                 raise ValueError(f"grid.{name}: has no value")
@@ -91,18 +131,28 @@ def points(space: Space, path: Path, *, allow_many: bool = False) -> list[Point]
     """
     if space.n_points > MAX_POINTS and not allow_many:
         raise SpaceError(f"{path}: {space.n_points:,} points, more than {MAX_POINTS:,} need --yes")
-    base = _base(space, path)
+    make = Points(space, path)
     found: list[Point] = []
     seen: dict[str, int] = {}
     for index, fields in enumerate(space.fields_of_points()):
-        where = f"{path}: point {index} ({_listed(fields)})"
-        recipe = _check(base, fields, where)
-        digest = recipe.digest()
+        point = make.point(index, fields)
+        digest = point.recipe.digest()
         if digest in seen:
-            raise SpaceError(f"{where}: is the same recipe as point {seen[digest]}")
+            raise SpaceError(f"{path}: point {index} ({_listed(fields)}): is the same recipe as point {seen[digest]}")
         seen[digest] = index
-        found.append(Point(index, fields, recipe))
+        found.append(point)
     return found
+
+
+class Points:
+    """Makes points of a space, of whatever fields. Raises SpaceError."""
+
+    def __init__(self, space: Space, path: Path) -> None:
+        self._path = path
+        self._base = _base(space, path)
+
+    def point(self, index: int, fields: Fields) -> Point:
+        return Point(index, fields, _check(self._base, fields, f"{self._path}: point {index} ({_listed(fields)})"))
 
 
 def _base(space: Space, path: Path) -> dict[str, Any]:

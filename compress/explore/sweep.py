@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -32,9 +33,14 @@ from compress.models.describe import NetFacts
 
 LOCK, POINTS, RUNS, LOGS, TABLE = "lock", "points", "runs", "logs", "results.csv"
 NOT_TRAINED = ("prune", "quantize", "rate", "encode", "target")  # sections that change nothing of what is trained
+POLL_S = 0.5  # between two looks at what a process has printed
 STOP_S = 30.0  # that a process has to write its checkpoint after SIGTERM
 
+_MEASURED = re.compile(r"^epoch \d+: .*data\.test: .*top-1 (\d+(?:\.\d+)?)%", re.MULTILINE)
+
 OnResult = Callable[[Result, bool], None]  # a point's result, and whether it was there before
+# Asked after each measurement of a training, with the top-1 of all so far: words where the training is to be stopped.
+IsHopeless = Callable[[Point, list[float]], str]
 
 
 @dataclass(frozen=True)
@@ -51,27 +57,56 @@ class Sweep:
 def run(points: Sequence[Point], nets: Sequence[NetFacts | None], sweep: Sweep, on_result: OnResult) -> list[Result]:
     """The results of all points, in order. nets: the description of each point's net, where it has one.
 
-    Raises RunFolderError for a folder that cannot be used, or that another sweep is at work in; KeyboardInterrupt, after every
-    process has ended.
+    Raises as `opened` does; KeyboardInterrupt, after every process has ended.
     """
-    with _locked(sweep.folder) as lock:
-        _make_folders(sweep.folder)
+    with opened(sweep) as batch:
+        found = batch.run(points, nets, on_result)
+        batch.write_table(found)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A sweep's folder while it is ours, for points that come in several batches."""
+
+    sweep: Sweep
+    lock: IO[bytes]
+
+    def run(
+        self,
+        points: Sequence[Point],
+        nets: Sequence[NetFacts | None],
+        on_result: OnResult,
+        *,
+        is_hopeless: IsHopeless = lambda point, top1: "",
+    ) -> list[Result]:
+        """The results of these points, in order."""
+        folder = self.sweep.folder / POINTS
         found: dict[int, Result] = {}
         waiting = []
         for point, net in zip(points, nets, strict=True):
-            before = tables.read(sweep.folder / POINTS, point) if not sweep.fresh else None
+            before = tables.read(folder, point) if not self.sweep.fresh else None
             if before is not None and not before.error:
                 found[point.index] = before
                 on_result(before, True)
             else:
                 waiting.append((point, net))
-        for result in _Workers(sweep, lock).results(_groups(waiting)):
+        for result in _Workers(self.sweep, self.lock, is_hopeless).results(_groups(waiting)):
             found[result.index] = result
-            tables.write(sweep.folder / POINTS, result)
+            tables.write(folder, result)
             on_result(result, False)
-        ordered = [found[point.index] for point in points]
-        write_atomically(sweep.folder / TABLE, tables.table(ordered).encode())
-        return ordered
+        return [found[point.index] for point in points]
+
+    def write_table(self, results: Sequence[Result]) -> None:
+        write_atomically(self.sweep.folder / TABLE, tables.table(results).encode())
+
+
+@contextlib.contextmanager
+def opened(sweep: Sweep) -> Iterator[Batch]:
+    """Raises RunFolderError for a folder that cannot be used, or that another sweep is at work in."""
+    with _locked(sweep.folder) as lock:
+        _make_folders(sweep.folder)
+        yield Batch(sweep, lock)
 
 
 Work = tuple[Point, NetFacts | None]
@@ -94,6 +129,7 @@ class _Workers:
 
     sweep: Sweep
     lock: IO[bytes]
+    is_hopeless: IsHopeless
     stopped: threading.Event = field(default_factory=threading.Event)
     running: set[subprocess.Popen[bytes]] = field(default_factory=set)
 
@@ -131,14 +167,14 @@ class _Workers:
 
     def _run(self, point: Point, net: NetFacts | None) -> Result:
         folder, started = self.sweep.folder, time.monotonic()
-        recipe = folder / LOGS / f"{point.index:05d}.json"
+        recipe, printed = folder / LOGS / f"{point.index:05d}.json", folder / LOGS / f"{point.index:05d}.out"
         fields = point.recipe.model_dump(mode="json", exclude_defaults=True)
         write_atomically(recipe, json.dumps(fields, indent=1).encode())
-        with (folder / LOGS / f"{point.index:05d}.txt").open("wb") as log:
+        with self._log(point).open("wb") as log, printed.open("wb") as out:
             process = subprocess.Popen(
                 _command(recipe, self.sweep),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=out,
                 stderr=log,
                 env=os.environ | {name: str(self.sweep.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")},
                 pass_fds=(self.lock.fileno(),) if os.name == "posix" else (),
@@ -146,13 +182,32 @@ class _Workers:
             self.running.add(process)
             if self.stopped.is_set():
                 process.terminate()
-            output = process.communicate()[0]
+            hopeless = self._watch(process, point)
             self.running.discard(process)
         seconds = time.monotonic() - started
+        if hopeless:
+            return tables.of_stopped(point, net, hopeless, seconds, measured(self._log(point)))
         if process.returncode in (0, 1):
             with contextlib.suppress(ValueError, LookupError, TypeError):
-                return tables.of_run(point, net, json.loads(output), seconds)
-        return tables.of_failure(point, net, _why(folder / LOGS / f"{point.index:05d}.txt", process.returncode), seconds)
+                told = json.loads(printed.read_bytes())
+                return tables.of_run(point, net, told, seconds, measured(self._log(point)))
+        return tables.of_failure(point, net, _why(self._log(point), process.returncode), seconds)
+
+    def _log(self, point: Point) -> Path:
+        return self.sweep.folder / LOGS / f"{point.index:05d}.txt"
+
+    def _watch(self, process: subprocess.Popen[bytes], point: Point) -> str:
+        """Until a process has ended. Returns why it was told to, empty where it ended by itself."""
+        log, n_seen, why = self._log(point), 0, ""
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_S)
+                return why
+            top1 = measured(log)
+            if len(top1) > n_seen and not why:
+                n_seen = len(top1)
+                if why := self.is_hopeless(point, top1):
+                    process.terminate()
 
     def _stop(self) -> None:
         """Every process writes its checkpoint and ends, or is killed."""
@@ -169,6 +224,12 @@ class _Workers:
 def _command(recipe: Path, sweep: Sweep) -> list[str]:
     run_one = [sys.executable, "-m", "compress", "run", str(recipe), "--runs", str(sweep.folder / RUNS), "--json"]
     return [*run_one, "--device", sweep.device]
+
+
+def measured(log: Path) -> list[float]:
+    """The top-1 (shares) of each measurement that a training has printed so far, on data.test."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return [float(percent) / 100 for percent in _MEASURED.findall(text)]
 
 
 def _why(log: Path, returncode: int) -> str:

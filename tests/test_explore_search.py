@@ -1,0 +1,119 @@
+"""Searches, by a process that stands in for `run`: points depend on the seed alone, trainings that fall behind are stopped."""
+
+import sys
+
+import pytest
+from explore_points import stand_in, started, write_space
+
+from compress.errors import MissingDependency, SpaceError
+from compress.explore import results, search, space, sweep
+
+TEXT = """\
+name: tiny
+recipe: digits
+search:
+  trials: 8
+  objective: {objective}
+  fields: {{model.squeeze_ratio: {{low: 0.1, high: 1.0, log: true}}{more}}}
+"""
+MORE = ", quantize.bits: {low: 1, high: 6}, model.bypass: [none, simple]"
+
+# A training that prints as `run` does, a line each POLL: its top-1 is the squeeze ratio.
+TRAINS = """\
+import json, sys, time
+fields = json.load(open(sys.argv[1]))
+share = fields["model"].get("squeeze_ratio", 0.125)
+for epoch in range(1, 4):
+    print(f"epoch {epoch}: loss 1.0, 9 images/s; data.test: loss 1.0, top-1 {100 * share:.1f}%", file=sys.stderr, flush=True)
+    time.sleep(0.15 if share > 0.4 else 0.6)
+row = {"top1": share, "size_bytes": 1000, "top1_drop": 1.0, "drop_interval": 0.5, "agreement": 0.9, "n": 360, "test_set": ""}
+rows = [{"stage": "baseline", **row}, {"stage": "encode", **row}]
+print(json.dumps({"artifact": "runs/x/x.sqz", "missed": "", "rows": rows}))
+"""
+
+
+def run(folder, objective="top1", *, processes=2, text=TEXT, more=MORE):
+    path = write_space(folder, text.format(objective=objective, more=more))
+    told = []
+    setting = sweep.Sweep(folder / "sweep", processes, threads=1, device="cpu")
+    return search.run(space.load(path), path, setting, lambda result, was_there: told.append(was_there)), told
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    stand_in(monkeypatch, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("objective", ["top1", "tradeoff"])
+def test_the_points_depend_on_the_seed_alone_and_stay_done(folder, objective):
+    first, told = run(folder, objective)
+    assert [result.index for result in first] == list(range(8)) and not any(told)
+    for result in first:
+        assert 0.1 <= result.fields["model.squeeze_ratio"] <= 1 and result.fields["quantize.bits"] in range(1, 7)
+        assert result.fields["model.bypass"] in ("none", "simple") and result.size_bytes == 1000 * result.fields["quantize.bits"]
+    n_started = len(started(folder))
+    again, told = run(folder, objective)
+    assert [result.fields for result in again] == [result.fields for result in first]
+    assert all(told) and len(started(folder)) == n_started
+    assert (folder / "sweep" / sweep.TABLE).read_text().count("\n") == 9
+
+
+def test_it_finds_what_is_better(folder):
+    """The stand-in's top-1 rises with the bits: later trials have more of them than the first, random ones."""
+    found, _ = run(folder, text=TEXT.replace("trials: 8", "trials: 24"))
+    bits = [result.fields["quantize.bits"] for result in found]
+    assert sum(bits[12:]) > sum(bits[:12]) and max(bits) == 6
+
+
+def test_trainings_that_fall_behind_are_stopped(tmp_path, monkeypatch):
+    script = tmp_path / "trains.py"
+    script.write_text(TRAINS)
+    monkeypatch.setattr(sweep, "_command", lambda recipe, _: [sys.executable, str(script), str(recipe)])
+    monkeypatch.setattr(sweep, "POLL_S", 0.05)
+    text = TEXT.replace("trials: 8", "trials: 12")
+    found, _ = run(tmp_path, text=text, more="", processes=1)
+    stopped = [result for result in found if result.stopped]
+    assert stopped and len(stopped) < len(found) and not any(result.error for result in found)
+    assert not any(result.stopped for result in found[: search.N_FIRST])
+    for result in stopped:
+        assert "below the median of the others" in result.stopped and result.top1 is None and result.size_bytes is None
+        assert 1 <= len(result.measured_top1) <= 3
+    complete = [result for result in found if not result.stopped]
+    assert all(len(result.measured_top1) == 3 for result in complete)
+    worst = max(result.measured_top1[0] for result in stopped)
+    assert worst < max(result.top1 for result in complete)
+    assert {result.index for result in results.pareto(found)} <= {result.index for result in complete}
+    again, told = run(tmp_path, text=text, more="", processes=1)  # goes on as it was, with what was stopped
+    assert all(told) and [result.stopped for result in again] == [result.stopped for result in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("search: {fields: {seed: [1, 2]}}", "search.trials is missing"),
+        ("search: {trials: 0, fields: {seed: [1, 2]}}", "search.trials: must be greater"),
+        ("search: {trials: 3}", "search.fields is missing"),
+        ("search: {trials: 3, fields: {}}", "search.fields: "),
+        ("search: {trials: 3, fields: {seed: [1]}}", "fields.seed: must be a range, or a list of at least two values"),
+        ("search: {trials: 3, fields: {seed: {low: 2, high: 2}}}", r"low \(2\) must be less than high \(2\)"),
+        ("search: {trials: 3, fields: {seed: {low: 0, high: 2, log: true}}}", r"low \(0\) must be above 0 for log"),
+        ("search: {trials: 3, fields: {seed: [1, 2]}, objective: best}", "search.objective: "),
+        ("search: {trials: 3, fields: {seed: [1, 2]}}\ngrid: {seed: [1]}", "a search has neither of the others"),
+    ],
+)
+def test_refusals(tmp_path, text, message):
+    path = write_space(tmp_path, f"name: a\nrecipe: digits\n{text}\n")
+    with pytest.raises(SpaceError, match=message):
+        space.load(path)
+
+
+def test_a_trial_that_is_no_recipe_is_named(folder):
+    with pytest.raises(SpaceError, match=r"point 0 \(model.squeze_ratio=.*did you mean squeeze_ratio"):
+        run(folder, text=TEXT.replace("squeeze_ratio", "squeze_ratio"))
+
+
+def test_without_optuna(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingDependency, match=r"squeeze-compress\[explore\]"):
+        run(folder)
