@@ -24,12 +24,21 @@ KINDS_OF_MODEL = (SqueezeNetSpec.__name__, AlexNetSpec.__name__, FactorySpec.__n
 
 
 def shipped() -> dict[str, Path]:
-    """The recipes that come with the package, by bare name: from the wheel, or from pipelines/ in a checkout."""
+    """The recipes that come with the package, by bare name."""
+    return {path.stem: path for path in _shipped_files() if not path.stem.startswith(SPACE)}
+
+
+def shipped_spaces() -> dict[str, Path]:
+    """The spaces of recipes that come with the package, by bare name."""
+    return {path.stem.removeprefix(SPACE): path for path in _shipped_files() if path.stem.startswith(SPACE)}
+
+
+def _shipped_files() -> list[Path]:
+    """From the wheel, or from pipelines/ in a checkout."""
     for folder in (Path(str(resources.files("compress"))) / "recipes", Path(__file__).parent.parent / "pipelines"):
-        paths = sorted(folder.glob("*.yaml"), key=lambda path: path.stem) if folder.is_dir() else []
-        if found := {path.stem: path for path in paths if not path.stem.startswith(SPACE)}:
-            return found
-    return {}
+        if paths := sorted(folder.glob("*.yaml"), key=lambda path: path.stem) if folder.is_dir() else []:
+            return paths
+    return []
 
 
 def find(recipe: str) -> Path:

@@ -6,6 +6,7 @@ from explore_points import SPACE, dumped, points_of, write_space
 from compress import recipe_file
 from compress.errors import SpaceError
 from compress.explore import space
+from compress.models.describe import describe
 
 
 def test_a_grid_is_every_combination_the_last_field_fastest(tmp_path):
@@ -92,3 +93,23 @@ def test_a_missing_file(tmp_path):
 
 def test_spaces_that_ship_are_no_recipes():
     assert not [name for name in recipe_file.shipped() if name.startswith(recipe_file.SPACE)]
+
+
+FIGURE_3 = {  # parameters at 1000 classes, of the points whose counts are known
+    "squeeze-ratio": {0.125: 1_248_424, 0.25: 1_967_080, 0.375: 2_685_736, 0.5: 3_404_392, 0.75: 4_841_704, 1.0: 6_279_016},
+    "3x3-share": {0.01: 1_478_248, 0.5: 3_404_392, 0.99: 5_330_536},
+    "bypass": {"none": 1_248_424, "simple": 1_248_424, "complex": 1_589_672},
+}
+
+
+@pytest.mark.parametrize("name", FIGURE_3)
+def test_the_shipped_spaces_are_the_papers_nets(name, monkeypatch):
+    monkeypatch.setenv("SQUEEZE_DATA", "/nowhere")
+    path = space.find(name)
+    points = space.points(space.load(path), path)
+    found = {}
+    for point in points:
+        assert point.recipe.model.classes == 10 and point.recipe.target is None and point.recipe.quantize is not None
+        [value] = point.fields.values()
+        found[value] = describe(point.recipe.model.model_copy(update={"classes": 1000}), 224).parameters
+    assert {value: found[value] for value in FIGURE_3[name]} == FIGURE_3[name]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("space", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("space")
 @click.option("--dry-run", is_flag=True, help="Print what every point costs, and run nothing.")
 @click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Points at a time.  [default: one for each core]")
 @options.device
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="More than 10,000 points are meant.")
 @options.as_json
 def explore(
-    space: Path, dry_run: bool, processes: int | None, device: str, runs: Path, fresh: bool, yes: bool, as_json: bool
+    space: str, dry_run: bool, processes: int | None, device: str, runs: Path, fresh: bool, yes: bool, as_json: bool
 ) -> None:
-    """Run every point of SPACE, a YAML file that names a recipe and the values that its fields take, and compare them.
+    """Run every point of SPACE and compare them: a YAML file that names a recipe and the values that its fields take, or the bare
+    name of one that ships with the package (squeeze-ratio, 3x3-share, bypass).
 
     The cores are divided among the processes. A point that fails is a row with its error; a sweep that is stopped goes on when
     it is started again. Exit code 1 when a point failed, or missed its target.
@@ -42,10 +43,11 @@ def explore(
     from compress.explore import cost, results, search, sweep
     from compress.explore import space as spaces
 
-    found = spaces.load(space)
+    path = spaces.find(space)
+    found = spaces.load(path)
     if dry_run and found.search is not None:
         raise click.UsageError("--dry-run: the points of a search are chosen while it runs")
-    points = spaces.points(found, space, allow_many=yes)
+    points = spaces.points(found, path, allow_many=yes)
     nets = [cost.net_facts(point.recipe) for point in points]
     if dry_run:
         if as_json:
@@ -67,7 +69,7 @@ def explore(
     with _terminated_is_interrupted():
         setting = sweep.Sweep(folder, processes, max(1, cores // processes), device, fresh)
         if found.search is not None:
-            rows = search.run(found, space, setting, on_result)
+            rows = search.run(found, path, setting, on_result)
         else:
             rows = sweep.run(points, nets, setting, on_result)
     front = results.pareto(rows)

@@ -119,6 +119,16 @@ class Point:
         return ", ".join(f"{name.rpartition('.')[2]} {_shown(value)}" for name, value in self.fields.items())
 
 
+def find(space: str) -> Path:
+    """The file that `explore SPACE` means: a path, or the bare name of a space that ships with the package."""
+    if Path(space).is_file():
+        return Path(space)
+    names = recipe_file.shipped_spaces()
+    if space in names:
+        return names[space]
+    raise SpaceError(f"{space}: no such file, and no shipped space has that name; shipped: {', '.join(names) or 'none'}")
+
+
 def load(path: Path) -> Space:
     """Raises SpaceError, with the line, for a file that is missing or not valid."""
     return yaml_file.load(path, Space, what=WHAT, error=SpaceError)
