@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.explore import cost, space, sweep
+from compress.explore import cost, process, space, sweep
 from compress.explore.results import Result
 
 SPACE = """\
@@ -59,7 +59,7 @@ def points_of(folder: Path, text: str = SPACE) -> list[space.Point]:
 def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     script = folder / "stand_in.py"
     script.write_text(STAND_IN)
-    monkeypatch.setattr(sweep, "_command", lambda recipe, _: [sys.executable, str(script), str(recipe), str(folder)])
+    monkeypatch.setattr(process, "command", lambda recipe, _: [sys.executable, str(script), str(recipe), str(folder)])
 
 
 def run(

@@ -6,7 +6,7 @@ import pytest
 from explore_points import stand_in, started, write_space
 
 from compress.errors import MissingDependency, SpaceError
-from compress.explore import results, search, space, sweep
+from compress.explore import process, results, search, space, sweep
 
 TEXT = """\
 name: tiny
@@ -69,8 +69,8 @@ def test_it_finds_what_is_better(folder):
 def test_trainings_that_fall_behind_are_stopped(tmp_path, monkeypatch):
     script = tmp_path / "trains.py"
     script.write_text(TRAINS)
-    monkeypatch.setattr(sweep, "_command", lambda recipe, _: [sys.executable, str(script), str(recipe)])
-    monkeypatch.setattr(sweep, "POLL_S", 0.05)
+    monkeypatch.setattr(process, "command", lambda recipe, _: [sys.executable, str(script), str(recipe)])
+    monkeypatch.setattr(process, "POLL_S", 0.05)
     text = TEXT.replace("trials: 8", "trials: 12")
     found, _ = run(tmp_path, text=text, more="", processes=1)
     stopped = [result for result in found if result.stopped]

@@ -24,13 +24,22 @@ if TYPE_CHECKING:
 @click.argument("space")
 @click.option("--dry-run", is_flag=True, help="Print what every point costs, and run nothing.")
 @click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Points at a time.  [default: one for each core]")
+@click.option("--on", "where", metavar="ray|ray://HOST:PORT", help="Run the points on a Ray cluster, or on Ray here.")
 @options.device
 @options.runs
 @click.option("--fresh", is_flag=True, help="Run every point again.")
 @click.option("--yes", is_flag=True, help="More than 10,000 points are meant.")
 @options.as_json
 def explore(
-    space: str, dry_run: bool, processes: int | None, device: str, runs: Path, fresh: bool, yes: bool, as_json: bool
+    space: str,
+    dry_run: bool,
+    processes: int | None,
+    where: str | None,
+    device: str,
+    runs: Path,
+    fresh: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Run every point of SPACE and compare them: a YAML file that names a recipe and the values that its fields take, or the bare
     name of one that ships with the package (squeeze-ratio, 3x3-share, bypass).
@@ -43,6 +52,8 @@ def explore(
     from compress.explore import cost, results, search, sweep
     from compress.explore import space as spaces
 
+    if where is not None and where != "ray" and not where.startswith("ray://"):
+        raise click.BadParameter(f"{where!r} must be ray, or ray://HOST:PORT", param_hint="--on")
     path = spaces.find(space)
     found = spaces.load(path)
     if dry_run and found.search is not None:
@@ -67,7 +78,8 @@ def explore(
         click.echo(display.progress(result, was_there, n_done, n_points), err=True)
 
     with _terminated_is_interrupted():
-        setting = sweep.Sweep(folder, processes, max(1, cores // processes), device, fresh)
+        ray = "auto" if where == "ray" else where
+        setting = sweep.Sweep(folder, processes, max(1, cores // processes), device, fresh, ray)
         if found.search is not None:
             rows = search.run(found, path, setting, on_result)
         else:
