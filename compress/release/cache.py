@@ -13,12 +13,11 @@ import contextlib
 import hashlib
 import os
 import secrets
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from compress.atomic import write_atomically
+from compress.file_lock import try_lock
 from compress.errors import InputError
 from compress.release import manifest as manifests
 from compress.release.manifest import FileFacts
@@ -105,7 +104,7 @@ class Cache:
         self._blobs.mkdir(parents=True, exist_ok=True)
         shared = self._blobs / f"{file.sha256}.part"
         with shared.with_suffix(".lock").open("ab") as lock:
-            if _locked(lock):
+            if try_lock(lock):
                 yield shared
                 return
         own = self._blobs / f"{file.sha256}.{secrets.token_hex(8)}.part"
@@ -123,19 +122,3 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _locked(file: BinaryIO) -> bool:
-    """Whether the lock is ours, until the file is closed or the process ends, however it ends."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
