@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compress.atomic import write_atomically
-from compress.file_lock import try_lock
 from compress.errors import InputError
+from compress.file_lock import try_lock
 from compress.release import manifest as manifests
 from compress.release.manifest import FileFacts
 from compress.release.places.place import Stored
