@@ -120,7 +120,7 @@ def _note_lines(node: yaml.Node | None, prefix: tuple[str, ...], lines: Lines, n
 
 def _describe(error: Any, lines: Lines, name: str, model: type[BaseModel]) -> str:
     """One line for one pydantic error: where, which field, what it must be, what it was."""
-    loc = tuple(str(part) for part in error["loc"] if part != "[key]")
+    loc = tuple(str(part) for part in error["loc"] if not str(part).startswith("["))  # pydantic's, and tags of unions: no fields
     known = max((loc[:n] for n in range(len(loc) + 1) if loc[:n] in lines), key=len, default=None)
     place = name if known is None else f"{name}:{lines[known]}"
     if error["type"] == "extra_forbidden":

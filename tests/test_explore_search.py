@@ -18,14 +18,22 @@ search:
 """
 MORE = ", quantize.bits: {low: 1, high: 6}, model.bypass: [none, simple]"
 
-# A training that prints as `run` does, a line each POLL: its top-1 is the squeeze ratio.
+# A training that says and logs what `run` does: its top-1 is the squeeze ratio. One that was trained before logs nothing more.
 TRAINS = """\
-import json, sys, time
+import json, os, sys, time
 fields = json.load(open(sys.argv[1]))
 share = fields["model"].get("squeeze_ratio", 0.125)
-for epoch in range(1, 4):
-    print(f"epoch {epoch}: loss 1.0, 9 images/s; data.test: loss 1.0, top-1 {100 * share:.1f}%", file=sys.stderr, flush=True)
-    time.sleep(0.15 if share > 0.4 else 0.6)
+folder = f"{sys.argv[2]}/training-{share}"
+if os.path.exists(folder + "/done"):
+    print(f"{folder}: trained already", file=sys.stderr, flush=True)
+else:
+    os.makedirs(folder + "/train", exist_ok=True)
+    print(f"training in {folder}", file=sys.stderr, flush=True)
+    with open(folder + "/train/log.jsonl", "w", buffering=1) as log:
+        for step in range(1, 4):
+            log.write(json.dumps({"step": step, "loss": 1.0}) + "\\n" + json.dumps({"step": step, "test_top1": share}) + "\\n")
+            time.sleep(float(sys.argv[3]))
+    open(folder + "/done", "w").close()
 row = {"top1": share, "size_bytes": 1000, "top1_drop": 1.0, "drop_interval": 0.5, "agreement": 0.9, "n": 360, "test_set": ""}
 rows = [{"stage": "baseline", **row}, {"stage": "encode", **row}]
 print(json.dumps({"artifact": "runs/x/x.sqz", "missed": "", "rows": rows}))
@@ -69,8 +77,13 @@ def test_it_finds_what_is_better(folder):
 def test_trainings_that_fall_behind_are_stopped(tmp_path, monkeypatch):
     script = tmp_path / "trains.py"
     script.write_text(TRAINS)
-    monkeypatch.setattr(process, "command", lambda recipe, _: [sys.executable, str(script), str(recipe)])
     monkeypatch.setattr(process, "POLL_S", 0.05)
+    pause = "0.2"
+
+    def command(recipe, _):
+        return [sys.executable, str(script), str(recipe), str(tmp_path), pause]
+
+    monkeypatch.setattr(process, "command", command)
     text = TEXT.replace("trials: 8", "trials: 12")
     found, _ = run(tmp_path, text=text, more="", processes=1)
     stopped = [result for result in found if result.stopped]
@@ -86,6 +99,11 @@ def test_trainings_that_fall_behind_are_stopped(tmp_path, monkeypatch):
     assert {result.index for result in results.pareto(found)} <= {result.index for result in complete}
     again, told = run(tmp_path, text=text, more="", processes=1)  # goes on as it was, with what was stopped
     assert all(told) and [result.stopped for result in again] == [result.stopped for result in found]
+    pause = "0"  # trainings quicker than anyone looks, and some that are there already
+    for path in (tmp_path / "sweep" / sweep.POINTS).iterdir():
+        path.unlink()
+    quick, _ = run(tmp_path, text=text, more="", processes=1)
+    assert [(result.fields, result.stopped) for result in quick] == [(result.fields, result.stopped) for result in found]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +114,9 @@ def test_trainings_that_fall_behind_are_stopped(tmp_path, monkeypatch):
         ("search: {trials: 3}", "search.fields is missing"),
         ("search: {trials: 3, fields: {}}", "search.fields: "),
         ("search: {trials: 3, fields: {seed: [1]}}", "fields.seed: must be a range, or a list of at least two values"),
-        ("search: {trials: 3, fields: {seed: {low: 2, high: 2}}}", r"low \(2\) must be less than high \(2\)"),
+        ("search: {trials: 3, fields: {seed: {low: 2, high: 2}}}", r"search.fields.seed: low \(2\) must be less than high \(2\)"),
+        ("search: {trials: 3, fields: {seed: {low: 1}}}", "search.fields.seed.high is missing"),
+        ("search: {trials: 3, fields: {seed: 3}}", "search.fields.seed: must be a valid dictionary"),
         ("search: {trials: 3, fields: {seed: {low: 0, high: 2, log: true}}}", r"low \(0\) must be above 0 for log"),
         ("search: {trials: 3, fields: {seed: [1, 2]}, objective: best}", "search.objective: "),
         ("search: {trials: 3, fields: {seed: [1, 2]}}\ngrid: {seed: [1]}", "a search has neither of the others"),

@@ -63,6 +63,15 @@ def test_what_is_done_stays_done_and_what_failed_is_run_again(folder):
     assert not any(was_there for _, was_there in told)
 
 
+def test_a_fresh_sweep_that_is_stopped_does_not_go_on_with_old_results(folder):
+    points = points_of(folder, seeds(FINE, 7, 8))
+    run(folder, points)
+    with sweep.opened(sweep.Sweep(folder / "sweep", 1, 1, fresh=True)):
+        pass
+    _, told = run(folder, points)
+    assert not any(was_there for _, was_there in told)
+
+
 def test_the_cores_are_divided(folder):
     run(folder, points_of(folder))
     assert {line.split()[2] for line in started(folder)} == {"1"}

@@ -20,9 +20,10 @@ from compress.explore.space import Point
 from compress.models.describe import NetFacts
 
 RUNS, LOGS = "runs", "logs"  # in a sweep's folder
+TRAINING_LOG = Path("train", "log.jsonl")  # in a training's
 POLL_S = 0.5  # between two looks at what a process has printed
 STOP_S = 30.0  # that a process has to write its checkpoint after SIGTERM
-_MEASURED = re.compile(r"^epoch \d+: .*data\.test: .*top-1 (\d+(?:\.\d+)?)%", re.MULTILINE)
+_TRAINING = re.compile(r"^(?:training in (.+)|(.+): trained already)$", re.MULTILINE)  # what `run` says of its training's folder
 
 # Asked after each measurement of a training, with the top-1 of all so far: words where the training is to be stopped.
 IsHopeless = Callable[[Point, list[float]], str]
@@ -84,9 +85,9 @@ def run_point(
         except BaseException:
             stop([process])
             raise
-    seconds, top1 = time.monotonic() - begun, measured(place.log(point))
-    if hopeless:
-        return results.of_stopped(point, net, hopeless, seconds, top1)
+    seconds, top1 = time.monotonic() - begun, measured(place, point)
+    if hopeless is not None:
+        return results.of_stopped(point, net, hopeless.why, seconds, top1[: hopeless.n_measured])
     if process.returncode in (0, 1):
         with contextlib.suppress(ValueError, LookupError, TypeError):
             return results.of_run(point, net, json.loads(place.printed(point).read_bytes()), seconds, top1)
@@ -103,18 +104,29 @@ def _environment(place: Place) -> dict[str, str]:
     return {**os.environ, **place.variables, **threads}
 
 
-def _watch(process: subprocess.Popen[bytes], point: Point, place: Place, is_hopeless: IsHopeless) -> str:
-    """Until a process has ended. Returns why it was told to, empty where it ended by itself."""
-    n_seen, why = 0, ""
-    while True:
+@dataclass(frozen=True)
+class Hopeless:
+    """Of a training that was to be stopped: why, after how many measurements."""
+
+    why: str
+    n_measured: int
+
+
+def _watch(process: subprocess.Popen[bytes], point: Point, place: Place, is_hopeless: IsHopeless) -> Hopeless | None:
+    """Until a process has ended. Every measurement is judged, in order, also of a training that was quicker than we look, or
+    that was there before: what comes of a search does not depend on that."""
+    n_judged, hopeless, ended = 0, None, False
+    while not ended:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(POLL_S)
-            return why
-        top1 = measured(place.log(point))
-        if len(top1) > n_seen and not why:
-            n_seen = len(top1)
-            if why := is_hopeless(point, top1):
+            ended = True
+        top1 = measured(place, point)
+        while hopeless is None and n_judged < len(top1):
+            n_judged += 1
+            if why := is_hopeless(point, top1[:n_judged]):
+                hopeless = Hopeless(why, n_judged)
                 process.terminate()
+    return hopeless
 
 
 def stop(processes: list[subprocess.Popen[bytes]]) -> None:
@@ -128,10 +140,19 @@ def stop(processes: list[subprocess.Popen[bytes]]) -> None:
         process.kill()
 
 
-def measured(log: Path) -> list[float]:
-    """The top-1 (shares) of each measurement that a training has printed so far, on data.test."""
-    text = log.read_text(encoding="utf-8", errors="replace")
-    return [float(percent) / 100 for percent in _MEASURED.findall(text)]
+def measured(place: Place, point: Point) -> list[float]:
+    """The top-1 (shares) of each measurement of a point's training so far, on data.test, from the training's own log."""
+    told = _TRAINING.findall(place.log(point).read_text(encoding="utf-8", errors="replace"))
+    if not told:
+        return []
+    log = (place.working or Path()) / "".join(told[-1]) / TRAINING_LOG
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in log.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):  # the last line may be half written
+                if (share := json.loads(line).get("test_top1")) is not None:
+                    found.append(float(share))
+    return found
 
 
 def _why(log: Path, returncode: int) -> str:

@@ -21,9 +21,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 
 from compress import recipe_file, yaml_file
 from compress.errors import RecipeError, SpaceError
@@ -52,6 +52,12 @@ class Range(Section):
         return self
 
 
+Choices = Annotated[
+    Annotated[Range, Tag("[range]")] | Annotated[list[JsonValue], Tag("[list]")],
+    Discriminator(lambda value: "[list]" if isinstance(value, list) else "[range]"),
+]
+
+
 class Search(Section):
     """Points that are chosen as results come (Akiba et al. 2019, arXiv 1907.10902)."""
 
@@ -61,7 +67,7 @@ class Search(Section):
         description="top1: the highest top-1 of the file; trainings that fall behind the median are stopped. tradeoff: few bytes "
         "and a high top-1, both",
     )
-    fields: dict[str, Range | list[JsonValue]] = Field(min_length=1, description="the values that each field may take")
+    fields: dict[str, Choices] = Field(min_length=1, description="the values that each field may take")
     seed: int = Field(default=0, ge=0, lt=1 << 32)
 
     @model_validator(mode="after")

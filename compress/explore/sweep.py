@@ -82,7 +82,7 @@ class Batch:
         found: dict[int, Result] = {}
         waiting = []
         for point, net in zip(points, nets, strict=True):
-            before = tables.read(folder, point) if not self.sweep.fresh else None
+            before = tables.read(folder, point)
             if before is not None and not before.error:
                 found[point.index] = before
                 on_result(before, True)
@@ -110,7 +110,7 @@ class Batch:
 def opened(sweep: Sweep) -> Iterator[Batch]:
     """Raises RunFolderError for a folder that cannot be used, or that another sweep is at work in."""
     with _locked(sweep.folder) as lock:
-        _make_folders(sweep.folder)
+        _make_folders(sweep.folder, fresh=sweep.fresh)
         yield Batch(sweep, lock)
 
 
@@ -177,8 +177,11 @@ class _Workers:
         return run_point(work, self.sweep.place, keep_open=(self.lock.fileno(),), started=started, is_hopeless=self.is_hopeless)
 
 
-def _make_folders(folder: Path) -> None:
+def _make_folders(folder: Path, *, fresh: bool) -> None:
+    """fresh: forget all results at once, so that a sweep which is then stopped does not go on with old ones."""
     try:
+        for path in (folder / POINTS).glob("*.json") if fresh else ():
+            path.unlink()
         for name in (POINTS, RUNS, LOGS):
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
