@@ -1,6 +1,7 @@
 """Sweeps on Ray: a real one of two workers on this machine gives the table that processes give; clusters that are none."""
 
 import csv
+import signal
 import socket
 import sys
 
@@ -34,7 +35,7 @@ def ray(monkeypatch):
 
 def test_the_same_sweep_gives_the_same_table(tmp_path, ray):
     """Two points of one training, and one that fails: a row with its error here and there."""
-    points = points_of(tmp_path, POINTS)
+    points, before = points_of(tmp_path, POINTS), signal.getsignal(signal.SIGTERM)
     nets = [cost.net_facts(point.recipe) for point in points]
     tables = {}
     for name, address in (("processes", None), ("ray", "auto")):
@@ -44,7 +45,7 @@ def test_the_same_sweep_gives_the_same_table(tmp_path, ray):
         assert "none.safetensors" in found[2].error
         tables[name] = table(tmp_path / name)
     assert tables["ray"] == tables["processes"] and len(tables["ray"]) == 3
-    assert not ray.is_initialized()
+    assert not ray.is_initialized() and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_variables_of_a_recipe_are_sent(tmp_path, monkeypatch):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -83,18 +85,29 @@ def _connected(address: str) -> Iterator[Any]:
         import ray
     except ModuleNotFoundError as error:
         raise MissingDependency("--on ray needs ray: pip install 'squeeze-compress[ray]'") from error
-    if address == "auto":
-        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
-    else:
+    if address != "auto":
         _check_answers(address)
+    where = {"include_dashboard": False} if address == "auto" else {"address": address}
+    with _own_sigterm():
         try:
-            ray.init(address=address, log_to_driver=False, configure_logging=False)
+            ray.init(log_to_driver=False, configure_logging=False, **where)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise InputError(f"--on {address}: {str(error).splitlines()[0]}") from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Ray puts a handler of its own in place of ours, which ends the sweep as Ctrl-C does, and leaves it there."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _check_answers(address: str) -> None:
