@@ -83,9 +83,11 @@ def test_a_signature_that_the_place_hides_or_changes_stays(cache):
 
 def test_what_is_known_is_not_written_again(cache, monkeypatch):
     remember(cache, ONE, b"manifest", b"signature")
-    monkeypatch.setattr("compress.release.cache.write_atomically", None)
+    written = []
+    monkeypatch.setattr("compress.release.cache.write_atomically", lambda *file: written.append(file))
     remember(cache, ONE, b"manifest", b"signature", is_signed=True)
     remember(cache, ONE, b"manifest", None)
+    assert not written and cache.recall(ONE) == Stored(b"manifest", b"signature")
 
 
 def test_what_a_source_said(cache):

@@ -117,7 +117,7 @@ def test_a_changed_manifest(source, tmp_path, access, key):
     data = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     path.write_bytes(data)
     refused(f"{source}:1.0.0", tmp_path / "o", trusting(key), access, "is not signed")
-    (signature / f"{__import__('hashlib').sha256(data).hexdigest()}.json").write_bytes(old.read_bytes())
+    (signature / f"{hashlib.sha256(data).hexdigest()}.json").write_bytes(old.read_bytes())
     refused(f"{source}:1.0.0", tmp_path / "o", trusting(key), access, "its signature by .* is not of this manifest")
 
 
