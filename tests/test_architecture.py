@@ -14,6 +14,7 @@ ROOMS = (
     "errors",
     "layer",
     "atomic",
+    "cores",
     "regular_file",
     "file_lock",
     "checkpoint",
@@ -56,7 +57,7 @@ ROOMS = (
 )
 # Reading, checking, inspecting and decoding a file must not cost a torch, nor any other package of the [train] extra.
 NO_TRAIN = {
-    *("", "artifact", "atomic", "checkpoint", "cli", "codecs", "convention", "display"),
+    *("", "artifact", "atomic", "checkpoint", "cli", "codecs", "convention", "cores", "display"),
     *("errors", "export", "export.tensors", "file_lock", "gate", "layer", "ledger", "paths", "plots.figure"),
     *("plots.labels", "recipe", "regular_file", "release", "report", "run_folder", "stage_arrays", "yaml_file"),
 }
@@ -68,7 +69,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 # Imported by `--help`: no numpy either.
-LIGHT = {"", "errors"} | {name for name in MODULES if name.split(".")[0] == "cli"}
+LIGHT = {"", "cores", "errors"} | {name for name in MODULES if name.split(".")[0] == "cli"}
 
 
 def is_type_checking(node):

@@ -236,7 +236,7 @@ def test_digits_have_their_own_side():
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_epoch_is_the_same_for_any_workers_and_from_any_step(training, monkeypatch, workers):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr("compress.data.loader.n_cores", lambda: 2)
     augment = Augment(jitter=0.4)
     expected = [steps(load(training, micro_batch=2, augment=augment), epoch) for epoch in range(3)]
     assert len(expected[0]) == 3
@@ -264,15 +264,14 @@ def test_a_pass_draws_nothing_from_torch(training, workers):
 
 
 def test_more_workers_than_cores_are_told_and_not_started(training, monkeypatch, caplog):
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr("compress.data.loader.n_cores", lambda: 1)
     with caplog.at_level(logging.WARNING):
         loaded = load(training, workers=5)
-    assert caplog.messages == ["train.workers: 5 asked for, this machine has 1 cores; 1 are used"]
+    assert caplog.messages == ["train.workers: 5 asked for, this process may use 1 cores; 1 are used"]
     assert loaded._loader.num_workers == 1 and same(steps(loaded), steps(load(training)))
     caplog.clear()
     assert load(training, workers=1)._loader.num_workers == 1 and load(training)._loader.num_workers == 0
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert load(training, workers=1)._loader.num_workers == 1 and caplog.messages == []
+    assert caplog.messages == []
 
 
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="who sent a signal is known on Linux alone")

@@ -1,5 +1,4 @@
 import hashlib
-import os
 from collections import Counter
 from itertools import islice, pairwise
 
@@ -220,7 +219,7 @@ def test_batches_repeat_by_seed_and_are_finite(folder, shard):
 def test_the_number_of_threads_changes_no_batch(folder, shard, monkeypatch):
     expected = next(tuned(folder, shard).batches(8, 1))
     for n_cpus in (1, 5):
-        monkeypatch.setattr(os, "cpu_count", lambda n_cpus=n_cpus: n_cpus)
+        monkeypatch.setattr("compress.data.pictures.n_cores", lambda n_cpus=n_cpus: n_cpus)
         assert torch.equal(next(tuned(folder, shard).batches(8, 1)), expected)
 
 

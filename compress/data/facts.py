@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
+from compress.cores import n_cores
 from compress.data.overlap import SIDE, Fingerprints, thumbnail
 from compress.data.pictures import Encoded, list_folder, list_shards, visible
 from compress.data.preprocess import LONGEST_ASPECT, centre_crop, open_bytes
@@ -127,7 +127,7 @@ def look_through(
     items, labels, n_others = _listed(source, field)
     looks: list[tuple[Encoded, _Look]] = []
     damaged: list[tuple[Encoded, ImageError]] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_cores()) as pool:
         found = pool.map(partial(_look, resize=resize, size=size, with_thumbnail=fingerprints), items)
         for i, (item, look) in enumerate(zip(items, found, strict=True)):
             if isinstance(look, _Look):

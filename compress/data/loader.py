@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from compress.cores import n_cores
 from compress.data.training import TrainingSet, keep_decoded
 from compress.errors import ImageError, InputError
 from compress.recipe import Augment, Train
@@ -169,9 +170,9 @@ def _end_with_parent() -> None:
 
 
 def _allowed_workers(asked: int) -> int:
-    cores = os.cpu_count() or 1
+    cores = n_cores()
     if asked > cores:
         logging.getLogger(__name__).warning(
-            "train.workers: %d asked for, this machine has %d cores; %d are used", asked, cores, cores
+            "train.workers: %d asked for, this process may use %d cores; %d are used", asked, cores, cores
         )
     return min(asked, cores)

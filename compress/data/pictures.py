@@ -6,7 +6,6 @@ A picture that cannot be decoded is skipped and counted; more than 1% of them is
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from compress.artifact.checksums import crc32c
+from compress.cores import n_cores
 from compress.data.overlap import SIDE, Fingerprints, thumbnail
 from compress.data.preprocess import open_bytes
 from compress.data.shards import samples
@@ -106,7 +106,7 @@ def load(source: Source, mode: str, *, field: str) -> Pictures:
         raise InputError(f"{field}: {source.source}: of its {len(listed)} pictures none is left")
     if not source.check:
         return _unchecked(short_name(where), folders, items, mode, n_others)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_cores()) as pool:
         seen = list(pool.map(partial(_look, mode=mode), items))
     good = [(item, look) for item, look in zip(items, seen, strict=True) if isinstance(look, _Look)]
     bad = [look for look in seen if isinstance(look, ImageError)]

@@ -7,7 +7,6 @@ makes it, nor on what was drawn before. So an epoch is the same for any number o
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from compress.convention import InputConvention
+from compress.cores import n_cores
 from compress.data import digits, pictures
 from compress.data.augment import random_crop, shifted_crop
 from compress.data.overlap import Fingerprints
@@ -154,6 +154,6 @@ def keep_decoded(training: TrainingSet, limit_gb: float) -> TrainingSet:
             return
         pixels[starts[i] : starts[i + 1]] = np.asarray(image).reshape(-1)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_cores()) as pool:
         list(pool.map(decode, range(len(training))))
     return replace(training, decoded=DecodedPictures(pixels, starts, sizes, broken))

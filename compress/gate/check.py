@@ -6,13 +6,13 @@ format shows it; nothing is left out because it could not be looked at.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from compress.artifact.reader import Artifact, named, read_bytes, read_file
+from compress.cores import n_cores
 from compress.errors import CompressError, InputError
 from compress.gate import admitted, since
 from compress.gate.findings import Finding
@@ -61,7 +61,7 @@ def examine(
 ) -> list[tuple[Evidence | None, list[Finding]]]:
     """Each file decoded, looked up in the ledger and encoded again: what is known of it, None where it does not decode, and the
     findings; no limit is judged."""
-    with ThreadPoolExecutor(threads or _n_cpus()) as pool:
+    with ThreadPoolExecutor(threads or n_cores()) as pool:
         return list(pool.map(lambda each: _examined(gate, *each), chosen))
 
 
@@ -131,7 +131,3 @@ def _about_all(gate: Gate, checked: set[str], measure: bool) -> Iterator[Finding
     yield from admitted.outcomes(gate, checked)
     if not measure:
         yield gate.finding("accuracy", "from the ledger, not re-measured", is_note=True)
-
-
-def _n_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
