@@ -170,6 +170,10 @@ def test_schema():
     schema = json.loads(call("schema").stdout)
     assert schema["properties"].keys() >= {"name", "seed", "model", "weights", "prune", "quantize", "encode", "target"}
     assert schema["additionalProperties"] is False
+    assert call("schema", "recipe").stdout == call("schema").stdout
+    space = json.loads(call("schema", "space").stdout)
+    assert space["properties"].keys() == {"name", "recipe", "set", "points", "grid", "search", "reference"}
+    assert "'net' is not one of 'recipe', 'space'" in refused("schema", "net")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 from explore_points import points_of
 
@@ -47,7 +48,7 @@ def test_a_result_is_read_again_by_its_recipe(tmp_path):
     found = results.of_failure(first, None, "no", 1.0)
     results.write(tmp_path, found)
     assert results.read(tmp_path, first) == found and results.read(tmp_path, second) is None
-    moved = type(first)(7, {"seed": 0}, first.recipe)  # the same recipe in a space that was changed
+    moved = replace(first, index=7, fields={"seed": 0}, label="seed 0")  # the same recipe in a space that was changed
     again = results.read(tmp_path, moved)
     assert (again.index, again.label, again.fields, again.error) == (7, "seed 0", {"seed": 0}, "no")
 

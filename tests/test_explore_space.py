@@ -25,6 +25,16 @@ def test_points_one_by_one_come_first(tmp_path):
     assert points[2].fields == {"model.squeeze_ratio": 0.125, "quantize.bits": 2}
 
 
+def test_a_point_that_is_listed_may_have_a_label_which_is_no_field(tmp_path):
+    text = SPACE.partition("grid")[0]
+    listed = "points:\n  - {label: as it is}\n  - {prune: null}\n  - {seed: 1, label: b}\n"
+    named, unnamed, same = points_of(tmp_path, text + listed)
+    assert named.label == "as it is" and named.fields == {} and "label" not in dumped(named)
+    assert unnamed.label == "prune None" and (same.label, same.fields) == ("b", {"seed": 1})
+    [plain] = points_of(tmp_path, text + "points: [{}]\n")
+    assert plain.label == "as the recipe" and plain.recipe == named.recipe
+
+
 def test_a_point_is_the_recipe_that_set_makes(tmp_path):
     """To the digest, which is what runs are known by; and again when it was written to a file."""
     point = points_of(tmp_path)[3]
@@ -69,6 +79,13 @@ def test_no_point_changes_another(tmp_path):
         ("name: a\nrecipe: digits\npoints: [{}, {}]\n", "point 1 .*: is the same recipe as point 0"),
         ("name: a\nrecipe: digits\npoints: [{name: b}]\n", r"point 0 \(name=b\): name is that of the space"),
         ("name: a\nrecipe: digits\nset: {name: b}\npoints: [{}]\n", "space.yaml: set: name is that of the space"),
+        (
+            "name: a\nrecipe: digits\npoints: [{seed: 1}, {label: 3}]\n",
+            r"points.1.label: must be a text of 1 to 60 .*, was 3",
+        ),
+        ("name: a\nrecipe: digits\npoints: [{label: ''}]\n", r"points.0.label: must be a text"),
+        (f"name: a\nrecipe: digits\npoints: [{{label: {61 * 'x'}}}]\n", r"points.0.label: must be a text"),
+        ("name: a\nrecipe: digits\ngrid: {label: [a, b]}\n", "point 0 .*unknown field label"),
         ("name: a\nrecipe: digits\npoints: [{model..bits: 1}]\n", r"'model..bits' must be the name of a field"),
     ],
 )
@@ -110,6 +127,6 @@ def test_the_shipped_spaces_are_the_papers_nets(name, monkeypatch):
     found = {}
     for point in points:
         assert point.recipe.model.classes == 10 and point.recipe.target is None and point.recipe.quantize is not None
-        [value] = point.fields.values()
+        [value] = (value for name, value in point.fields.items() if name != "seed")
         found[value] = describe(point.recipe.model.model_copy(update={"classes": 1000}), 224).parameters
     assert {value: found[value] for value in FIGURE_3[name]} == FIGURE_3[name]

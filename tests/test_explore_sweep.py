@@ -31,7 +31,7 @@ def test_results_are_in_order_and_in_the_table(folder, processes):
     assert [(result.size_bytes, result.top1, result.fp32_top1) for result in found[:2]] == [(2000, 0.52, 0.6), (3000, 0.53, 0.6)]
     assert found[0].n == 360 and found[0].test_set == "digits" and found[0].run == "runs/x"
     table = (folder / "sweep" / sweep.TABLE).read_text().splitlines()
-    assert len(table) == 5 and table[0].startswith("index,model.squeeze_ratio,quantize.bits,recipe_sha256,parameters,")
+    assert len(table) == 5 and table[0].startswith("index,label,model.squeeze_ratio,quantize.bits,recipe_sha256,parameters,")
 
 
 def test_points_of_one_training_follow_one_another(folder):

@@ -97,7 +97,7 @@ def test_fire_widths_follow_the_metaparameters():
 
 # --- JSON Schema -----------------------------------------------------------------------------------------------------
 
-SCHEMA = recipe.json_schema()
+SCHEMA = recipe.json_schema(recipe.Recipe)
 
 
 def accepts(schema, value):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from compress.cli import options
+from compress.cores import n_cores
 
 if TYPE_CHECKING:
     from compress.explore.results import Result
-    from compress.explore.space import Point
+    from compress.explore.space import Point, Space
     from compress.models.describe import NetFacts
 
 
@@ -42,7 +42,7 @@ def explore(
     as_json: bool,
 ) -> None:
     """Run every point of SPACE and compare them: a YAML file that names a recipe and the values that its fields take, or the bare
-    name of one that ships with the package (squeeze-ratio, 3x3-share, bypass).
+    name of one that ships with the package (squeeze-ratio, 3x3-share, bypass, deep-compression, centroids).
 
     The cores are divided among the processes. A point that fails is a row with its error; a sweep that is stopped goes on when
     it is started again. Exit code 1 when a point failed, or missed its target.
@@ -67,7 +67,7 @@ def explore(
             display.plan(points, nets)
         return
     folder = runs / f"explore-{found.name}"
-    cores = os.cpu_count() or 1
+    cores = n_cores()
     n_points = found.search.trials if found.search is not None else len(points)
     processes = processes or min(cores, n_points)
     n_done = 0
@@ -85,7 +85,7 @@ def explore(
         else:
             rows = sweep.run(points, nets, setting, on_result)
     front = results.pareto(rows)
-    pictures = _draw(rows, folder, found.name)
+    pictures = _draw(rows, folder, found)
     if as_json:
         facts = {"folder": str(folder), "table": str(folder / sweep.TABLE), "pictures": [str(path) for path in pictures]}
         click.echo(json.dumps(facts | {"points": [vars(row) for row in rows], "front": [row.index for row in front]}, indent=1))
@@ -138,7 +138,7 @@ def _print_plan(points: Sequence[Point], nets: Sequence[NetFacts | None]) -> Non
     click.echo(json.dumps(rows, indent=1))
 
 
-def _draw(rows: Sequence[Result], folder: Path, title: str) -> list[Path]:
+def _draw(rows: Sequence[Result], folder: Path, space: Space) -> list[Path]:
     """The picture of the trade, as PNG and SVG; none, with a note, without matplotlib."""
     from compress.atomic import write_atomically
     from compress.errors import MissingDependency
@@ -149,7 +149,7 @@ def _draw(rows: Sequence[Result], folder: Path, title: str) -> list[Path]:
     paths = []
     for file_format in ("png", "svg"):
         try:
-            content = tradeoff(rows, title, file_format)
+            content = tradeoff(rows, space.name, file_format, space.reference)
         except MissingDependency as error:
             click.echo(f"note: no picture: {error}", err=True)
             return []

@@ -112,8 +112,15 @@ def init(name: str, output: Path | None, force: bool) -> None:
 
 
 @click.command()
-def schema() -> None:
-    """Print the JSON Schema of a recipe, for editors."""
-    from compress.recipe import json_schema
+@click.argument("what", type=click.Choice(["recipe", "space"]), default="recipe")
+def schema(what: str) -> None:
+    """Print the JSON Schema of a recipe, or of a space of recipes, for editors."""
+    from compress.recipe import Recipe, json_schema
 
-    click.echo(json.dumps(json_schema(), indent=1))
+    if what == "recipe":
+        found = json_schema(Recipe)
+    else:
+        from compress.explore.space import Space
+
+        found = json_schema(Space)
+    click.echo(json.dumps(found, indent=1))

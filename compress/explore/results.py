@@ -104,13 +104,13 @@ COLUMNS = [field.name for field in fields(Result) if field.name not in ("label",
 
 
 def table(results: Sequence[Result]) -> str:
-    """CSV: the fields of the points, a column each, after their index; then COLUMNS."""
+    """CSV: index and label of the points, their fields, a column each; then COLUMNS."""
     names = list(dict.fromkeys(name for result in results for name in result.fields))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["index", *names, *COLUMNS[1:]])
+    writer.writerow(["index", "label", *names, *COLUMNS[1:]])
     for result in results:
-        writer.writerow([result.index, *(_cell(result.fields.get(name)) for name in names), *_figures(result)])
+        writer.writerow([result.index, result.label, *(_cell(result.fields.get(name)) for name in names), *_figures(result)])
     return out.getvalue()
 
 

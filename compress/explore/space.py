@@ -4,11 +4,14 @@
     recipe: imagenette                 # a shipped recipe, or a file beside this one
     set: {train.epochs: 8}             # of every point
     grid: {model.squeeze_ratio: [0.125, 0.25, 0.5], seed: [0, 1]}   # every combination
-    points:                            # or, and then before them, one by one
-      - {model.bypass: complex}
+    points:                            # or, and then before them, one by one; `label` is what tables and plots call it
+      - {label: the widest, model.bypass: complex, model.squeeze_ratio: 1.0}
     search:                            # or, in place of both, by what was found so far (search.py)
       trials: 20
       fields: {model.squeeze_ratio: {low: 0.1, high: 1.0}, quantize.bits: [2, 3, 4]}
+    reference:                         # for the picture: nets that others measured, on an axis of their own
+      what: the paper, top-5 of ImageNet, %
+      marks: [{label: SR .125, size_bytes: 4800000, accuracy: 80.3}]
 
 A field is named as by `--set`. What a point's recipe is refused for, it is refused for before anything runs.
 """
@@ -34,6 +37,9 @@ WHAT = "a space"
 MAX_POINTS = 10_000  # unless the caller says yes
 
 Fields = dict[str, JsonValue]  # "model.squeeze_ratio" -> value
+LABEL = "label"  # may stand beside the fields of a point that is listed
+MAX_LABEL = 60  # characters
+LABEL = "label"  # beside the fields of one of `points`
 
 
 class Range(Section):
@@ -78,15 +84,33 @@ class Search(Section):
         return self
 
 
+class Mark(Section):
+    """A net that others measured. accuracy: in percent."""
+
+    label: str = Field(min_length=1, max_length=MAX_LABEL)
+    size_bytes: int = Field(gt=0)
+    accuracy: float = Field(ge=0, le=100)
+
+
+class Reference(Section):
+    """Figures of others, which the picture shows beside the sweep's own, on an axis of their own."""
+
+    what: str = Field(min_length=1, max_length=80, description="whose they are, and of what the accuracies are")
+    marks: list[Mark] = Field(min_length=1)
+
+
 class Space(Section):
     """The fields of a space's file."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="of the sweep, and of its folder")
     recipe: str = Field(min_length=1, description="a recipe that ships with the package, or a file, from this one's folder")
     set: Fields = Field(default={}, description="fields of the recipe that every point has otherwise")
-    points: list[Fields] = Field(default=[], description="points one by one: the fields that each has otherwise")
+    points: list[Fields] = Field(
+        default=[], description="points one by one: the fields that each has otherwise, and its label, if it has one"
+    )
     grid: dict[str, list[JsonValue]] = Field(default={}, description="fields and the values that they take: every combination")
     search: Search | None = Field(default=None, description="points that are chosen as results come, in place of the others")
+    reference: Reference | None = Field(default=None, description="figures of others, for the picture")
 
     @model_validator(mode="after")
     def _has_points(self) -> Space:
@@ -97,32 +121,38 @@ class Space(Section):
                 raise ValueError(f"grid.{name}: has no value")
             if any(values.count(value) > 1 for value in values):
                 raise ValueError(f"grid.{name}: names a value twice")
+        for index, point in enumerate(self.points):
+            label = point.get(LABEL, "a label")
+            if not isinstance(label, str) or not 1 <= len(label) <= MAX_LABEL or not label.isprintable():
+                raise ValueError(f"points.{index}.{LABEL}: must be a text of 1 to {MAX_LABEL} characters, was {label!r}")
         return self
 
     @property
     def n_points(self) -> int:
         return len(self.points) + (math.prod(len(values) for values in self.grid.values()) if self.grid else 0)
 
-    def fields_of_points(self) -> Iterator[Fields]:
-        """In order: `points`, then the grid, whose last field changes fastest."""
-        yield from self.points
+    def fields_of_points(self) -> Iterator[tuple[Fields, str]]:
+        """With the label of those that have one. In order: `points`, then the grid, whose last field changes fastest."""
+        for point in self.points:
+            yield {name: value for name, value in point.items() if name != LABEL}, str(point.get(LABEL, ""))
         if self.grid:
             for values in itertools.product(*self.grid.values()):
-                yield dict(zip(self.grid, values, strict=True))
+                yield dict(zip(self.grid, values, strict=True)), ""
 
 
 @dataclass(frozen=True)
 class Point:
-    """fields: in which it differs from the space's recipe, beside those of `set`."""
+    """fields: in which it differs from the space's recipe, beside those of `set`. label: for tables and plots."""
 
     index: int
     fields: Fields
     recipe: Recipe
+    label: str
 
-    @property
-    def label(self) -> str:
-        """For tables and plots: the last names of the fields, and their values."""
-        return ", ".join(f"{name.rpartition('.')[2]} {_shown(value)}" for name, value in self.fields.items())
+
+def label_of(fields: Mapping[str, Any]) -> str:
+    """Of a point that has no other: the last names of the fields, and their values."""
+    return ", ".join(f"{name.rpartition('.')[2]} {_shown(value)}" for name, value in fields.items()) or "as the recipe"
 
 
 def find(space: str) -> Path:
@@ -150,8 +180,8 @@ def points(space: Space, path: Path, *, allow_many: bool = False) -> list[Point]
     make = Points(space, path)
     found: list[Point] = []
     seen: dict[str, int] = {}
-    for index, fields in enumerate(space.fields_of_points()):
-        point = make.point(index, fields)
+    for index, (fields, label) in enumerate(space.fields_of_points()):
+        point = make.point(index, fields, label)
         digest = point.recipe.digest()
         if digest in seen:
             raise SpaceError(f"{path}: point {index} ({_listed(fields)}): is the same recipe as point {seen[digest]}")
@@ -167,8 +197,9 @@ class Points:
         self._path = path
         self._base = _base(space, path)
 
-    def point(self, index: int, fields: Fields) -> Point:
-        return Point(index, fields, _check(self._base, fields, f"{self._path}: point {index} ({_listed(fields)})"))
+    def point(self, index: int, fields: Fields, label: str = "") -> Point:
+        recipe = _check(self._base, fields, f"{self._path}: point {index} ({_listed(fields)})")
+        return Point(index, fields, recipe, label or label_of(fields))
 
 
 def _base(space: Space, path: Path) -> dict[str, Any]:

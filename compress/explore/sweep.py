@@ -29,7 +29,7 @@ from compress.file_lock import try_lock
 from compress.models.describe import NetFacts
 
 LOCK, POINTS, TABLE = "lock", "points", "results.csv"
-NOT_TRAINED = ("prune", "quantize", "rate", "encode", "target")  # sections that change nothing of what is trained
+NOT_TRAINED = ("svd", "prune", "quantize", "rate", "encode", "target")  # sections that change nothing of what is trained
 
 OnResult = Callable[[Result, bool], None]  # a point's result, and whether it was there before
 

@@ -1,86 +1,139 @@
-"""Accuracy against bytes, of all points of a sweep: each net in float32 and as its file, and the front that no point beats."""
+"""Accuracy against bytes, of all points of a sweep: each net in float32 and as its file, and the front that no point beats.
+
+Points that differ in their seed alone are one, at their mean. Figures of others stand on the right axis: they were measured on
+other pictures, and only their shape is to be compared.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from compress.explore.results import Result, pareto
+from compress.explore.means import Mean, SeedMean, over_seeds
+from compress.explore.results import Result
 from compress.plots.figure import render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT = 8.0, 4.6  # inches
-FLOAT32, FILE, FRONT = "#d55e00", "#0072b2", "#000000"  # of Okabe and Ito's palette, told apart by the colour-blind
+    from compress.explore.space import Reference
+
+WIDTH, HEIGHT = 8.4, 4.8  # inches
+# Of Okabe and Ito's palette, told apart by the colour-blind; the marks have other shapes too, for print.
+FLOAT32, FILE, FRONT, OTHERS = "#d55e00", "#0072b2", "#000000", "#555555"
 MAX_LISTED = 24  # points whose labels have room
 
+Place = tuple[float, float]  # bytes, top-1 in percent
 
-def tradeoff(results: Sequence[Result], title: str, file_format: str) -> bytes:
+
+def tradeoff(results: Sequence[Result], title: str, file_format: str, reference: Reference | None = None) -> bytes:
     """A PNG or SVG. Points without a top-1 are left out; at least one has one. Raises MissingDependency without matplotlib."""
-    shown = [result for result in results if result.size_bytes is not None and result.top1 is not None]
-    return render(partial(_draw, shown, title), width=WIDTH, height=HEIGHT, file_format=file_format)
+    shown = [mean for mean in over_seeds(results) if _file(mean) is not None]
+    return render(partial(_draw, shown, title, reference), width=WIDTH, height=HEIGHT, file_format=file_format)
 
 
-def _draw(shown: Sequence[Result], title: str, figure: Figure) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
+def _draw(shown: Sequence[SeedMean], title: str, reference: Reference | None, figure: Figure) -> None:
     axes = figure.add_subplot()
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda n_bytes, _: f"{n_bytes:,.0f}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    _set_logarithmic(axes)
     _draw_nets(axes, shown)
-    for result in shown:
-        _draw_file(axes, result)
-    front = pareto(shown)
-    axes.plot(*zip(*map(_place, front), strict=True), color=FRONT, linewidth=0.8, drawstyle="steps-post", zorder=1)
+    for number, mean in enumerate(shown):
+        _draw_file(axes, mean, number)
+    front = _front(shown)
+    axes.plot(*zip(*front, strict=True), color=FRONT, linewidth=0.8, drawstyle="steps-post", zorder=1)
+    n_seeds = max(len(mean.results) for mean in shown)
     axes.set_xlabel("bytes, logarithmic")
-    axes.set_ylabel("top-1, %, with its standard error")
+    axes.set_ylabel(f"top-1, %, with its standard error{f' over {n_seeds} seeds' if n_seeds > 1 else ''}")
     axes.set_title(f"{title}: {_measured_on(shown)}", wrap=True)
     axes.grid(visible=True)
-    axes.plot([], [], "o", color=FLOAT32, markerfacecolor="white", label="net in float32")
+    axes.plot([], [], "s", color=FLOAT32, markerfacecolor="white", label="net in float32")
     axes.plot([], [], "o", color=FILE, label="its file")
-    axes.plot([], [], color=FRONT, linewidth=0.8, label="front: no point is smaller and as good")
-    figure.legend(loc="outside lower center", ncols=3)
-    listed = shown if len(shown) <= MAX_LISTED else front[:MAX_LISTED]
-    lines = [f"{result.index}  {result.label}" for result in listed]
+    axes.plot([], [], color=FRONT, linewidth=0.8, label="front: no file is smaller and as good")
+    if reference is not None:
+        _draw_reference(axes, reference)
+    figure.legend(loc="outside lower center", ncols=4)
+    lines = [f"{number}  {mean.label}" for number, mean in enumerate(shown)]
+    if len(lines) > MAX_LISTED:
+        lines = [*lines[:MAX_LISTED], f"and {len(lines) - MAX_LISTED} more"]
+    right = 1.02 if reference is None else 1.13
     axes.annotate(
-        "\n".join(lines), (1.02, 1.0), xycoords="axes fraction", va="top", fontsize=7, annotation_clip=False, linespacing=1.4
+        "\n".join(lines), (right, 1.0), xycoords="axes fraction", va="top", fontsize=7, annotation_clip=False, linespacing=1.4
     )
 
 
-def _draw_nets(axes: Axes, shown: Sequence[Result]) -> None:
+def _set_logarithmic(axes: Axes) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda n_bytes, _: _short(n_bytes)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _short(n_bytes: float) -> str:
+    for unit, name in ((1e6, " MB"), (1e3, " KB")):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:g}{name}"
+    return f"{n_bytes:g} B"
+
+
+def _draw_nets(axes: Axes, shown: Sequence[SeedMean]) -> None:
     """The nets in float32, each once, though many files are made of it."""
-    nets: dict[tuple[int, float], list[Result]] = {}
-    for result in shown:
-        if result.fp32_bytes is not None and result.fp32_top1 is not None:
-            nets.setdefault((result.fp32_bytes, 100 * result.fp32_top1), []).append(result)
+    nets: dict[Place, list[int]] = {}
+    errors: dict[Place, Mean] = {}
+    for number, mean in enumerate(shown):
+        top1 = mean.fp32_top1
+        if mean.fp32_bytes is not None and top1 is not None:
+            place = (float(mean.fp32_bytes), 100 * top1.value)
+            nets.setdefault(place, []).append(number)
+            errors[place] = top1
     for place, made in nets.items():
-        for result in made:
-            axes.plot(*zip(place, _place(result), strict=True), color="#bbbbbb", linewidth=0.8, zorder=1)
-        axes.plot(*place, "o", color=FLOAT32, markerfacecolor="white", markersize=5, zorder=2)
-        _label(axes, ", ".join(str(result.index) for result in made), place, FLOAT32)
+        for number in made:
+            file = _file(shown[number])
+            assert file is not None
+            axes.plot(*zip(place, file, strict=True), color="#bbbbbb", linewidth=0.8, zorder=1)
+        error = 100 * errors[place].error
+        axes.errorbar(*place, error, fmt="s", color=FLOAT32, markerfacecolor="white", markersize=5, linewidth=0.8, zorder=2)
+        _label(axes, ", ".join(map(str, made)), place, FLOAT32)
 
 
-def _draw_file(axes: Axes, result: Result) -> None:
-    top1 = result.top1 or 0.0
-    error = 100 * math.sqrt(top1 * (1 - top1) / result.n) if result.n else 0.0
-    axes.errorbar(*_place(result), yerr=error, fmt="o", color=FILE, markersize=5, linewidth=0.8, zorder=3)
-    _label(axes, str(result.index), _place(result), FILE)
+def _draw_file(axes: Axes, mean: SeedMean, number: int) -> None:
+    place, top1 = _file(mean), mean.top1
+    assert place is not None and top1 is not None
+    axes.errorbar(*place, yerr=100 * top1.error, fmt="o", color=FILE, markersize=5, linewidth=0.8, zorder=3)
+    _label(axes, str(number), place, FILE)
 
 
-def _place(result: Result) -> tuple[int, float]:
-    return result.size_bytes or 0, 100 * (result.top1 or 0.0)
+def _draw_reference(axes: Axes, reference: Reference) -> None:
+    other = axes.twinx()
+    other.spines["right"].set_visible(True)
+    other.set_ylabel(reference.what)
+    for mark in reference.marks:
+        place = (float(mark.size_bytes), mark.accuracy)
+        other.plot(*place, "D", color=OTHERS, markerfacecolor="white", markersize=5, zorder=2)
+        _label(other, mark.label, place, OTHERS, below=True)
+    other.margins(y=0.25)
+    axes.plot([], [], "D", color=OTHERS, markerfacecolor="white", markersize=5, label="of others, right axis")
 
 
-def _label(axes: Axes, text: str, place: tuple[int, float], colour: str) -> None:
-    axes.annotate(text, place, xytext=(4, 3), textcoords="offset points", fontsize=7, color=colour)
+def _front(shown: Sequence[SeedMean]) -> list[Place]:
+    front: list[Place] = []
+    for place in sorted((place for mean in shown if (place := _file(mean)) is not None), key=lambda each: (each[0], -each[1])):
+        if not front or place[1] > front[-1][1]:
+            front.append(place)
+    return front
 
 
-def _measured_on(shown: Sequence[Result]) -> str:
-    sets = sorted({f"{result.test_set} (n = {result.n:,})" for result in shown})
+def _file(mean: SeedMean) -> Place | None:
+    return (mean.size_bytes, 100 * mean.top1.value) if mean.size_bytes is not None and mean.top1 is not None else None
+
+
+def _label(axes: Axes, text: str, place: Place, colour: str, *, below: bool = False) -> None:
+    offset = (4, -10) if below else (4, 3)
+    axes.annotate(text, place, xytext=offset, textcoords="offset points", fontsize=7, color=colour)
+
+
+def _measured_on(shown: Sequence[SeedMean]) -> str:
+    sets = sorted({f"{result.test_set} (n = {result.n:,})" for mean in shown for result in mean.results})
     return "; ".join(sets)

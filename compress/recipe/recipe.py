@@ -174,6 +174,6 @@ def per_layer(setting: float | int | Mapping[str, float], layers: Iterable[str],
     return resolved
 
 
-def json_schema() -> dict[str, Any]:
-    """The recipe's JSON Schema, for editors: `# yaml-language-server: $schema=...`."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+def json_schema(what: type[Section]) -> dict[str, Any]:
+    """The JSON Schema of a file's fields, for editors: `# yaml-language-server: $schema=...`."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **what.model_json_schema()}
