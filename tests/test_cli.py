@@ -160,7 +160,7 @@ def test_init_copies_a_recipe(tmp_path, monkeypatch, in_the_way):
     assert yaml.safe_load((tmp_path / "digits.yaml").read_text())["name"] == "digits"
     call("init", "-o", tmp_path / "own.yaml")
     assert yaml.safe_load((tmp_path / "own.yaml").read_text())["name"] == "deep"
-    assert "'none' does not ship with the package; these do: deep, deep-imagenet, digits, han, han-6bit" in refused(
+    assert "'none' does not ship with the package; these do: alexnet-imagenette, deep, deep-imagenet, digits, han, " in refused(
         "init", "none"
     )
     assert f"error: {in_the_way / 'x.yaml'}: Not a directory" in refused("init", "-o", in_the_way / "x.yaml")

@@ -51,9 +51,8 @@ def test_a_point_that_fails_is_exit_code_1(tmp_path, monkeypatch):
 def test_refusals(tmp_path):
     path = write_space(tmp_path, SPACE.replace("quantize.bits", "quantize.bit"))
     assert "unknown field quantize.bit; did you mean bits?" in refused("explore", path, "--runs", tmp_path)
-    assert (
-        "none.yaml: no such file, and no shipped space has that name; shipped: 3x3-share, bypass, centroids, "
-        in refused("explore", tmp_path / "none.yaml")
+    assert "none.yaml: no such file, and no shipped space has that name; shipped: 3x3-share, bypass, centroids, " in refused(
+        "explore", tmp_path / "none.yaml"
     )
     assert "'--processes'" in refused("explore", path, "--processes", "0")
     assert not (tmp_path / "explore-tiny").exists()
