@@ -7,7 +7,7 @@ RECIPE ?= pipelines/deep.yaml
 PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format wheel smoke gate bench bench-rate clean
+.PHONY: help install run test lint format wheel smoke gate bench bench-rate results clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,12 @@ bench-rate: install ## Plot the published files beside NNCodec, which gets an en
 	$(BIN)/python benchmarks/rate_accuracy.py artifacts/smallest.sqz artifacts/squeezenet11-*.sqz --nncodec .venv-nncodec/bin/python -o docs/rate-accuracy-v11
 	$(BIN)/python benchmarks/rate_accuracy.py artifacts/squeezenet10-350k.sqz artifacts/han-6bit.sqz --nncodec .venv-nncodec/bin/python -o docs/rate-accuracy-v10 \
 	  --teacher 'net:$$SQUEEZE_DATA/../anchors/compressed_SqueezeNet.net'
+
+RESULTS := bypass squeeze-ratio 3x3-share deep-compression centroids
+
+results: install ## Train, compress and measure what docs/results/ shows: hours, and it goes on where it was (needs SQUEEZE_DATA).
+	for name in $(RESULTS); do $(BIN)/squeeze-compress explore $$name --runs runs/results || exit 1; done
+	$(BIN)/python benchmarks/results.py --runs runs/results -o docs/results
 
 clean: ## Remove the virtual environment, builds and caches; runs/ stays.
 	rm -rf $(VENV) .venv-nncodec build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

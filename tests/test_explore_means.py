@@ -30,7 +30,7 @@ def test_points_that_differ_in_their_seed_alone_are_one():
 
 
 def test_the_error_of_a_single_seed_is_that_of_its_images():
-    [mean] = over_seeds([of(0, 0, 0.8, drop_interval=1.96)])
+    [mean] = over_seeds([of(0, 0, 0.8, drop_interval=0.0196)])
     assert mean.top1.error == pytest.approx(math.sqrt(0.8 * 0.2 / 400))
     assert mean.drop.value == pytest.approx(0.02) and mean.drop.error == pytest.approx(0.01)
 

@@ -63,7 +63,7 @@ class SeedMean:
         drops = [drop for drop, _ in pairs]
         if len(drops) > 1:
             return _of_seeds(drops)
-        return Mean(drops[0], (pairs[0][1].drop_interval or 0.0) / 100 / NORMAL_95)
+        return Mean(drops[0], (pairs[0][1].drop_interval or 0.0) / NORMAL_95)
 
 
 def over_seeds(results: Iterable[Result]) -> list[SeedMean]:

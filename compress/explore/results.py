@@ -21,7 +21,8 @@ BASELINE, FINAL = "baseline", "encode"  # the ledger's stages: the uncompressed 
 @dataclass(frozen=True)
 class Result:
     """A point that was run. parameters, fp32_bytes, macs: of the uncompressed net, by its description; None for a net of the
-    user's own. fp32_top1: of the uncompressed net; the others are of the file, on test_set. Accuracies are shares.
+    user's own. fp32_top1: of the uncompressed net; the others are of the file, on test_set. Accuracies and drops are shares;
+    drop_interval: half-width of the drop's 95% interval.
 
     missed: the target that was not met, in words. error: why there is no file, and then no figure but those of the net.
     stopped: why its training was not carried to its end, in words; a search does that, and then there is no file either.
@@ -37,7 +38,7 @@ class Result:
     fp32_top1: float | None = None
     size_bytes: int | None = None
     top1: float | None = None
-    top1_drop: float | None = None  # points
+    top1_drop: float | None = None
     drop_interval: float | None = None
     agreement: float | None = None
     n: int | None = None

@@ -135,5 +135,5 @@ def _label(axes: Axes, text: str, place: Place, colour: str, *, below: bool = Fa
 
 
 def _measured_on(shown: Sequence[SeedMean]) -> str:
-    sets = sorted({f"{result.test_set} (n = {result.n:,})" for mean in shown for result in mean.results})
+    sets = sorted({f"{result.test_set.partition(':')[0]} (n = {result.n:,})" for mean in shown for result in mean.results})
     return "; ".join(sets)
