@@ -21,8 +21,8 @@ grid: {model.squeeze_ratio: [0.125, 0.25], quantize.bits: [2, 3]}
 # What a point's process does is told by its recipe's seed.
 FINE, FAILS, KILLED, MISSES, WAITS, BABBLES = range(6)
 STAND_IN = f"""\
-import json, os, signal, sys, time
-fields = json.load(open(sys.argv[1]))
+import json, os, signal, sys, time, yaml
+fields = yaml.safe_load(open(sys.argv[1]))
 seed, bits = fields.get("seed", 0), fields["quantize"]["bits"]
 with open(sys.argv[2] + "/started", "a") as started:
     started.write(f"{{fields['model'].get('squeeze_ratio', 0.125)}} {{bits}} {{os.environ['OMP_NUM_THREADS']}}\\n")

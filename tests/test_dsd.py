@@ -93,3 +93,4 @@ def test_a_phase_from_the_first_step_to_the_last():
         shake(net, step)
         masks.apply(net, step)
         assert is_sparse(net, 0.5)
+        assert not any(weight[weight == 0].signbit().any() for weight in weights(net).values())  # -0.0 would be stored in a file

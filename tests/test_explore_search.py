@@ -20,8 +20,8 @@ MORE = ", quantize.bits: {low: 1, high: 6}, model.bypass: [none, simple]"
 
 # A training that says and logs what `run` does: its top-1 is the squeeze ratio. One that was trained before logs nothing more.
 TRAINS = """\
-import json, os, sys, time
-fields = json.load(open(sys.argv[1]))
+import json, os, sys, time, yaml
+fields = yaml.safe_load(open(sys.argv[1]))
 share = fields["model"].get("squeeze_ratio", 0.125)
 folder = f"{sys.argv[2]}/training-{share}"
 if os.path.exists(folder + "/done"):

@@ -1,11 +1,13 @@
 """Spaces: which points they have, in which order, and what is refused before anything runs."""
 
+import sys
+
 import pytest
 from explore_points import SPACE, dumped, points_of, write_space
 
 from compress import recipe_file
 from compress.errors import SpaceError
-from compress.explore import space
+from compress.explore import process, space
 from compress.models.describe import describe
 
 
@@ -48,6 +50,16 @@ def test_the_recipe_may_lie_beside_the_space(tmp_path):
     (tmp_path / "mine.yaml").write_text(recipe_file.find("digits").read_text())
     points = points_of(tmp_path, SPACE.replace("recipe: digits", "recipe: mine.yaml"))
     assert points[0].recipe.digest() == points_of(tmp_path)[0].recipe.digest()
+
+
+def test_a_small_number_is_read_again_as_a_number(tmp_path, monkeypatch):
+    """YAML takes 1e-05, which is what JSON and repr write, for a word."""
+    [point] = points_of(tmp_path, "name: a\nrecipe: digits\npoints: [{quantize.tune.learning_rate: 0.00001}]\n")
+    place = process.Place(tmp_path, 1, "cpu")
+    (tmp_path / process.LOGS).mkdir()
+    monkeypatch.setattr(process, "command", lambda recipe, _: [sys.executable, "-c", "raise SystemExit(2)"])
+    process.run_point((point, None), place)
+    assert recipe_file.load(str(place.recipe(point))).digest() == point.recipe.digest()
 
 
 def test_no_point_changes_another(tmp_path):

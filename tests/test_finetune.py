@@ -29,6 +29,7 @@ def test_masks_survive_the_tuning_and_survivors_move(toy):
         weight, before = result.tensors[name], toy.tensors[name]
         assert int(mask.sum()) == n_kept(0.4, mask.numel())
         assert (weight[~mask] == 0).all()  # exactly, whatever Adam's momentum holds
+        assert not weight[~mask].signbit().any() and (before[~mask] < 0).any()  # -0.0 would be stored in a file
         moved.append(weight[mask] != before[mask])
         assert moved[-1].any() and not weight.requires_grad
     assert torch.cat(moved).float().mean() > 0.4  # where a ReLU never fires there is no gradient

@@ -43,6 +43,7 @@ def test_the_density_falls_along_a_cubic_and_stays():
     assert all(after <= before for before, after in zip(list(found.values())[:-1], list(found.values())[1:], strict=True))
     for weight in weights(net).values():
         assert int((weight != 0).sum()) == n_kept(DENSITY, weight.numel())
+        assert not weight[weight == 0].signbit().any()  # -0.0 would be stored in a file
     assert {found[step] for step in range(END, N_STEPS + 1)} == {found[N_STEPS]}
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from compress.atomic import write_atomically
 from compress.explore import results
 from compress.explore.results import Result
@@ -46,7 +48,7 @@ class Place:
         return self._file(point, "txt")
 
     def recipe(self, point: Point) -> Path:
-        return self._file(point, "json")
+        return self._file(point, "yaml")
 
     def printed(self, point: Point) -> Path:
         return self._file(point, "out")
@@ -68,7 +70,7 @@ def run_point(
     point, net = work
     begun = time.monotonic()
     fields = point.recipe.model_dump(mode="json", exclude_defaults=True)
-    write_atomically(place.recipe(point), json.dumps(fields, indent=1).encode())
+    write_atomically(place.recipe(point), yaml.safe_dump(fields, sort_keys=False, allow_unicode=True).encode())
     with place.log(point).open("wb") as log, place.printed(point).open("wb") as out:
         process = subprocess.Popen(
             command(place.recipe(point), place),

@@ -34,4 +34,4 @@ class DenseSparseDense:
         if not self._masks:
             self._masks = magnitude_masks(weights, dict.fromkeys(weights, self._density))
         for name, weight in weights.items():
-            weight.mul_(self._masks[name])
+            weight.mul_(self._masks[name]).add_(0.0)  # -0.0, of a negative weight, becomes 0.0: a file stores -0.0

@@ -51,4 +51,5 @@ def prune_and_tune(
     distill(net, teacher, parameters, optimizer, batches, steps=tune.steps, field=field, on_step=on_step)
     with torch.no_grad():
         tuned = parameters()
-    return Pruned({name: tuned[name].detach().clone() for name in tensors}, masks)
+    exact = {name: tuned[name] + 0.0 for name in masks}  # -0.0, of a negative weight, becomes 0.0: a file stores -0.0
+    return Pruned({name: exact.get(name, tuned[name]).detach().clone() for name in tensors}, masks)

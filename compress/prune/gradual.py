@@ -45,7 +45,7 @@ class GradualPruning:
             self._masks = magnitude_masks(weights, self._densities(pruned_at))
             self._pruned_at = pruned_at
         for name, weight in weights.items():
-            weight.mul_(self._masks[name])
+            weight.mul_(self._masks[name]).add_(0.0)  # -0.0, of a negative weight, becomes 0.0: a file stores -0.0
 
     def _last_pruning(self, step: int) -> int:
         """The step of it. The last of all is at the end of the phase."""
