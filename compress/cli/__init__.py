@@ -7,7 +7,24 @@ from __future__ import annotations
 
 import click
 
-from compress.cli import check, comm, data, delta, evaluate, explore, files, fleet, ledger, plot, release, report, run, train
+from compress.cli import (
+    check,
+    comm,
+    data,
+    delta,
+    evaluate,
+    explore,
+    export,
+    files,
+    fit,
+    fleet,
+    ledger,
+    plot,
+    release,
+    report,
+    run,
+    train,
+)
 from compress.cli.group import Group
 
 EXIT_CODES = """\b
@@ -45,6 +62,8 @@ main.add_command(check.check)
 main.add_command(files.compare)
 main.add_command(files.decode)
 main.add_command(files.predict)
+main.add_command(export.export)
+main.add_command(fit.fit)
 main.add_command(evaluate.evaluate)
 main.add_command(ledger.ledger)
 main.add_command(release.publish)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from compress.artifact.reader import Artifact, read
@@ -17,13 +16,13 @@ from compress.convention import InputConvention
 from compress.data.classes import IMAGENET, imagenet_names
 from compress.data.preprocess import Preprocess
 from compress.errors import CorruptArtifact, InputError
+from compress.export.architecture import architecture, svd_ranks
 from compress.models import batchnorm
 from compress.models.built_in import BuiltIn
 from compress.models.built_in import build as build_net
 from compress.models.factory import build_from
 from compress.models.low_rank import low_rank
 from compress.models.resize import check_fits, resize
-from compress.recipe import AlexNetSpec, BuiltInSpec, SqueezeNetSpec
 
 Factory = Callable[[], nn.Module]
 
@@ -118,9 +117,7 @@ def _empty_net(metadata: Mapping[str, Any], source: str, model: Factory | None) 
 
 def _thinned(net: nn.Module, described: object, source: str) -> nn.Module:
     """With the layers as products that the metadata name so."""
-    ranks = described.get("svd", {}) if isinstance(described, dict) else {}
-    if not isinstance(ranks, dict) or not all(type(rank) is int for rank in ranks.values()):
-        raise CorruptArtifact(f"{source}: metadata.architecture.svd is {ranks!r}, must give layers their rank")
+    ranks = svd_ranks(described, source)
     try:
         return low_rank(net, ranks) if ranks else net
     except ValueError as error:
@@ -152,22 +149,6 @@ def _check_runs(net: nn.Module, artifact: Artifact, source: str) -> None:
 def _one_image(artifact: Artifact, source: str) -> tuple[int, int, int, int]:
     convention = InputConvention.from_metadata(artifact.metadata.get("input", {}), source)
     return (1, len(convention.channels), convention.size, convention.size)
-
-
-def architecture(metadata: Mapping[str, Any], source: str) -> BuiltInSpec:
-    """The metaparameters in a file's metadata. Raises CorruptArtifact where they are missing or not valid."""
-    described = metadata.get("architecture")
-    if not isinstance(described, dict) or described.get("name") not in ("squeezenet", "alexnet"):
-        raise CorruptArtifact(f"{source}: metadata.architecture is {described!r}; this version builds squeezenet and alexnet")
-    fields = {key: value for key, value in described.items() if key not in ("channels", "svd")}
-    try:
-        if fields["name"] == "alexnet":
-            return AlexNetSpec.model_validate(fields)
-        del fields["name"]
-        return SqueezeNetSpec.model_validate(fields)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise CorruptArtifact(f"{source}: metadata.architecture: {problems}") from None
 
 
 def class_names(described: object) -> tuple[str, ...] | None:
