@@ -7,7 +7,7 @@ RECIPE ?= pipelines/deep.yaml
 PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format wheel smoke gate bench bench-rate results clean
+.PHONY: help install run test lint format wheel smoke gate native demo bench bench-native bench-rate results clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,18 @@ smoke: wheel ## Install the wheel in a new environment, away from the checkout, 
 
 gate: install ## Judge the published files by artifacts/limits.yaml.
 	$(BIN)/squeeze-compress check --limits artifacts/limits.yaml
+
+native: ## Build the C decoder and runtime (native/build) and the page's module (native/web/sqz.wasm; needs clang and lld).
+	$(MAKE) -C native
+	$(MAKE) -C native/web
+
+PORT ?= 8000
+demo: install ## Classify pictures in the browser: artifacts/deep.sqz as a page, served on http://127.0.0.1:8000 (PORT=).
+	$(BIN)/squeeze-compress export artifacts/deep.sqz --to web build/demo
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/demo $(PORT)
+
+bench-native: install ## Measure the C runtime beside onnxruntime and PyTorch (needs a C compiler; SQUEEZE_DATA for accuracy).
+	$(BIN)/python benchmarks/inference.py
 
 bench: install ## Measure what README states: coders, k-means, decoding, accuracy (the last needs SQUEEZE_DATA).
 	$(BIN)/python benchmarks/coders.py

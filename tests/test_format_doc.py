@@ -45,6 +45,38 @@ def test_the_example_decodes():
     np.testing.assert_array_equal(artifact.layers["fc.bias"].values(), [1.0, -2.0])
 
 
+def test_the_layer_decoded_step_by_step():
+    steps = dict(re.findall(r"^\| (\d+) \| .* \| ([^|]*) \|$", EXAMPLE[EXAMPLE.index("### One layer, decoded") :], re.MULTILINE))
+    assert len(steps) == 10
+
+    def symbols(step, code):
+        """By a table of codes, from the bits of the step before."""
+        bits, found = re.sub(r", and 0+ to fill|[ ,]", "", steps[str(step - 1)]), []
+        while len(found) < 5:
+            length = next(n for n in (1, 2) if bits[:n] in code)
+            found.append(code[bits[:length]])
+            bits = bits[length:]
+        return found
+
+    payload = bytes.fromhex(steps["1"].strip("`"))
+    assert payload in b"".join(data for _, data in ROWS) and steps["2"] == "positions `09 c0`, codes `68`"
+    for step, data in (("3", payload[:2]), ("6", payload[2:])):
+        bits = re.sub(r", and (0+) to fill", r"\1", steps[step]).replace(" ", "")
+        assert bits == "".join(f"{byte:08b}" for byte in data)
+    runs = symbols(4, {"00": 1, "01": 2, "10": 3, "11": 4})
+    assert steps["4"] == " ".join(map(str, runs))
+    places = np.cumsum(np.array(runs) + 1) - 1
+    assert steps["5"] == "places " + " ".join(map(str, places))
+    codes = symbols(7, {"0": 0, "10": 1, "11": 2})
+    assert steps["7"] == " ".join(map(str, codes))
+    indices = np.zeros(16, "<i4")
+    indices[places] = np.array(codes) + 1
+    assert steps["8"] == " ".join(map(str, indices)) and steps["9"] == f"{crc32c(indices.tobytes()):08x}"
+    np.testing.assert_array_equal(indices, INDICES.ravel())
+    values = [[f"{value:g}" for value in row] for row in LAYERS[0].values()]
+    assert steps["10"] == " / ".join(" ".join(row) for row in values)
+
+
 @pytest.mark.parametrize(("name", "number"), codecs.CODERS.items())
 def test_every_coder_has_its_section_and_its_id(name, number):
     profile = "portable" if name in codecs.PORTABLE else "host"
