@@ -47,6 +47,7 @@ def _draw(shown: Sequence[SeedMean], title: str, reference: Reference | None, fi
     axes.set_ylabel(f"top-1, %, with its standard error{f' over {n_seeds} seeds' if n_seeds > 1 else ''}")
     axes.set_title(f"{title}: {_measured_on(shown)}", wrap=True)
     axes.grid(visible=True)
+    axes.margins(x=0.1)
     axes.plot([], [], "s", color=FLOAT32, markerfacecolor="white", label="net in float32")
     axes.plot([], [], "o", color=FILE, label="its file")
     axes.plot([], [], color=FRONT, linewidth=0.8, label="front: no file is smaller and as good")
@@ -109,10 +110,12 @@ def _draw_reference(axes: Axes, reference: Reference) -> None:
     other = axes.twinx()
     other.spines["right"].set_visible(True)
     other.set_ylabel(reference.what)
-    for mark in reference.marks:
+    for i, mark in enumerate(sorted(reference.marks, key=lambda each: each.size_bytes)):
         place = (float(mark.size_bytes), mark.accuracy)
         other.plot(*place, "D", color=OTHERS, markerfacecolor="white", markersize=5, zorder=2)
-        _label(other, mark.label, place, OTHERS, below=True)
+        offset = (0, -12) if i % 2 else (0, 6)  # neighbours' labels above and below
+        text = {"xytext": offset, "textcoords": "offset points", "ha": "center", "fontsize": 7, "color": OTHERS}
+        other.annotate(mark.label, place, **text)  # type: ignore[arg-type]
     other.margins(y=0.25)
     axes.plot([], [], "D", color=OTHERS, markerfacecolor="white", markersize=5, label="of others, right axis")
 
@@ -129,9 +132,8 @@ def _file(mean: SeedMean) -> Place | None:
     return (mean.size_bytes, 100 * mean.top1.value) if mean.size_bytes is not None and mean.top1 is not None else None
 
 
-def _label(axes: Axes, text: str, place: Place, colour: str, *, below: bool = False) -> None:
-    offset = (4, -10) if below else (4, 3)
-    axes.annotate(text, place, xytext=offset, textcoords="offset points", fontsize=7, color=colour)
+def _label(axes: Axes, text: str, place: Place, colour: str) -> None:
+    axes.annotate(text, place, xytext=(4, 3), textcoords="offset points", fontsize=7, color=colour)
 
 
 def _measured_on(shown: Sequence[SeedMean]) -> str:
