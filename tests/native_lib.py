@@ -14,6 +14,7 @@ import numpy as np
 NATIVE = Path(__file__).parent.parent / "native"
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 RESIDENT, STREAMED, STREAMED_8, RESIDENT_8 = range(4)  # sqz_mode
 OK, MEMORY = 0, 2  # sqz_status
 CANARY = 0xA5
@@ -34,6 +35,14 @@ def library(*options: str) -> ctypes.CDLL:
     made.sqz_status_name.restype = ctypes.c_char_p
     shutil.rmtree(folder)
     return made
+
+
+def build(target: Path, main: list[Path], *options: str, compiler: str = "") -> Path:
+    """A program of these sources and all of the library's."""
+    sources = map(str, [*main, *sorted(NATIVE.glob("sqz*.c"))])
+    command = [compiler or COMPILERS[0], *WARNINGS, "-Wconversion", "-O1", *options, "-o", str(target), *sources, "-lm"]
+    subprocess.run(command, check=True)
+    return target
 
 
 class Image(ctypes.Structure):

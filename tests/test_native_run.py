@@ -2,12 +2,13 @@
 
 import ctypes
 import re
+import shutil
 import subprocess
 
 import numpy as np
 import pytest
 import torch
-from native_lib import COMPILERS, MEMORY, NATIVE, OK, WARNINGS, library, pointer
+from native_lib import COMPILERS, MEMORY, NATIVE, OK, SANITIZERS, build, library, pointer
 from PIL import Image
 from test_native_net import NETS, file_of, net_of
 
@@ -21,12 +22,7 @@ pytestmark = pytest.mark.skipif(not COMPILERS, reason="no C compiler is installe
 @pytest.fixture(scope="module")
 def tool(tmp_path_factory):
     """With the sanitizers: a wrong step of its own fails a test too."""
-    path = tmp_path_factory.mktemp("tool") / "sqz-run"
-    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    sources = [str(source) for source in sorted(NATIVE.glob("sqz*.c"))]
-    command = [COMPILERS[0], *WARNINGS, "-O1", *checks, "-o", str(path), str(NATIVE / "tools" / "sqz_run.c"), *sources, "-lm"]
-    subprocess.run(command, check=True)
-    return path
+    return build(tmp_path_factory.mktemp("tool") / "sqz-run", [NATIVE / "tools" / "sqz_run.c"], *SANITIZERS)
 
 
 @pytest.fixture
@@ -165,3 +161,12 @@ def test_pictures_that_are_refused():
     ):
         assert lib.sqz_crop_memory(*sizes) == 0
     assert crop(np.zeros((9, 9, 3), np.uint8), 4, 4, less=1)[1] == MEMORY
+
+
+def test_the_same_classes_on_a_big_endian_machine(net, picture, tmp_path):
+    compiler, emulator = "s390x-linux-gnu-gcc", "qemu-s390x"
+    if not (shutil.which(compiler) and shutil.which(emulator)):
+        pytest.skip(f"not installed: {compiler}, {emulator}")
+    target = build(tmp_path / "sqz-run", [NATIVE / "tools" / "sqz_run.c"], "-static", compiler=compiler)
+    done = subprocess.run([emulator, target, net, picture, "--logits"], capture_output=True, text=True, check=True)
+    assert np.allclose(np.array(done.stdout.split(), float), logits_of(net, picture), atol=1e-3)

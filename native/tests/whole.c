@@ -1,27 +1,9 @@
-/* Bytes of .sqz files are changed, a few at a time, and the files decoded in memory.
- *
- *     fuzz_flips N SEED FILE...          what is accepted must have the very tensors of the file as it was
- *     fuzz_flips --fix N SEED FILE...    the checksums of the stored bytes are made right again, so the damage gets further in;
- *                                        all that is asked of the decoder is to come back
- *
- * Prints how many were refused and how many accepted. Exit code 1: one was accepted that decodes to something else. */
+#include "whole.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../sqz_private.h"
-
-enum { PIECE = 512, MAX_SIZE = 1 << 20 };
-
-static uint64_t state;
-
-static uint32_t below(uint32_t n) { /* xorshift64* */
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return (uint32_t)((state * 2685821657736338717u) >> 32) % n;
-}
+enum { PIECE = 512 }; /* weights at a time */
 
 static sqz_status decode_tensor(const sqz_file *file, const sqz_tensor *tensor, sqz_sha256 *sha) {
     const size_t memory_size = sqz_required_memory(file, tensor);
@@ -47,12 +29,11 @@ static sqz_status decode_tensor(const sqz_file *file, const sqz_tensor *tensor, 
     return status == SQZ_OK ? sqz_end(&stream) : status;
 }
 
-/* All checks but File_SHA256, as of a device that streams blocks; and a digest of names, shapes and values. */
-static sqz_status decode(const uint8_t *data, size_t size, uint8_t digest[SQZ_SHA256_SIZE]) {
+sqz_status whole_decode(const uint8_t *data, size_t size, uint64_t max_weights, uint8_t digest[SQZ_SHA256_SIZE]) {
     sqz_file file;
     sqz_tensor tensor;
     sqz_sha256 sha;
-    SQZ_TRY(sqz_open(&file, data, size, 1 << 20));
+    SQZ_TRY(sqz_open(&file, data, size, max_weights));
     SQZ_TRY(sqz_check_metadata(file.metadata, file.metadata_size));
     sqz_sha256_begin(&sha);
     sqz_status more = sqz_first(&file, &tensor);
@@ -71,8 +52,7 @@ static void put_u32(uint8_t *at, uint32_t value) {
     }
 }
 
-/* Header_CRC, each Payload_CRC, File_SHA256; as far as the file can be parsed. */
-static void fix_checksums(uint8_t *data, size_t size) {
+void whole_fix(uint8_t *data, size_t size, uint64_t max_weights) {
     sqz_file file;
     sqz_tensor tensor;
     sqz_sha256 sha;
@@ -81,7 +61,7 @@ static void fix_checksums(uint8_t *data, size_t size) {
         return;
     }
     put_u32(data + header_end, sqz_crc32c(0, data, (size_t)header_end));
-    if (sqz_open(&file, data, size, 1 << 20) == SQZ_OK) {
+    if (sqz_open(&file, data, size, max_weights) == SQZ_OK) {
         for (sqz_status more = sqz_first(&file, &tensor); more == SQZ_OK; more = sqz_next(&file, &tensor)) {
             sqz_bytes bytes = {tensor.blocks, tensor.end};
             const uint8_t *payload = tensor.payload;
@@ -99,47 +79,4 @@ static void fix_checksums(uint8_t *data, size_t size) {
     sqz_sha256_begin(&sha);
     sqz_sha256_update(&sha, data, size - SQZ_SHA256_SIZE);
     sqz_sha256_end(&sha, data + size - SQZ_SHA256_SIZE);
-}
-
-int main(int argc, char **argv) {
-    static uint8_t original[MAX_SIZE];
-    const int fix = argc > 1 && strcmp(argv[1], "--fix") == 0;
-    if (argc < 4 + fix) {
-        return 2;
-    }
-    const long n = strtol(argv[1 + fix], NULL, 10);
-    char **const files = argv + 3 + fix;
-    const long n_files = argc - 3 - fix;
-    long n_refused = 0, n_same = 0, n_other = 0, n_done = 0;
-    state = strtoull(argv[2 + fix], NULL, 10) * 2 + 1;
-    for (long f = 0; f < n_files; ++f) {
-        uint8_t right[SQZ_SHA256_SIZE], digest[SQZ_SHA256_SIZE];
-        FILE *const file = fopen(files[f], "rb");
-        const size_t size = file != NULL ? fread(original, 1, MAX_SIZE, file) : 0;
-        uint8_t *const data = malloc(size + 1);
-        if (file == NULL || data == NULL || decode(original, size, right) != SQZ_OK) {
-            fprintf(stderr, "%s cannot be decoded as it is\n", files[f]);
-            return 2;
-        }
-        fclose(file);
-        for (; n_done < n * (f + 1) / n_files; ++n_done) {
-            memcpy(data, original, size);
-            for (uint32_t flips = 1 + below(3); flips > 0; --flips) {
-                data[below((uint32_t)size)] ^= (uint8_t)(1 + below(255));
-            }
-            if (fix) {
-                fix_checksums(data, size);
-            }
-            if (decode(data, size, digest) != SQZ_OK) {
-                ++n_refused;
-            } else if (memcmp(digest, right, SQZ_SHA256_SIZE) == 0) {
-                ++n_same;
-            } else {
-                ++n_other;
-            }
-        }
-        free(data);
-    }
-    printf("%ld refused, %ld accepted with the same tensors, %ld with others\n", n_refused, n_same, n_other);
-    return n_other > 0 && !fix ? 1 : 0;
 }
