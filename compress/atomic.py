@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _NAME_KEPT = 50  # characters of a file's name in its sibling's, which must not be too long where the file's is not
+_LEFTOVER = re.compile(r"\..{0,50}\.[0-9a-f]{16}\.part", re.DOTALL)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -43,6 +45,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename, error.filename2 = str(path), None
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the siblings that killed processes left in a folder, and in those inside. Nobody may be writing there."""
+    for path in folder.rglob(".*.part"):
+        if _LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _mode_of_regular(path: Path) -> int | None:

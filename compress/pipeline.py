@@ -18,7 +18,7 @@ Every row is measured on what the container's reader gives back for that stage, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import torch
 from compress import checkpoint, rate_stages
 from compress.data.training import training_set
 from compress.errors import InputError, RecipeError
+from compress.folder_lock import locked
 from compress.ledger import ledger
 from compress.recipe import Recipe
 from compress.run_folder import Arrays, RunFolder, RunResult, Silent, Watcher
@@ -118,9 +119,10 @@ def train(
         trained = cache(lambda: train_net(recipe, options, reporter, *inputs))  # once, and always: other ranks wait for it
         path = _folder_of(recipe, runs)
         is_outdated = fresh or _is_of_other_weights(path, stages, trained)
-        folder = RunFolder(path, recipe, watcher, fresh=is_outdated)
-        _baseline(stages, folder, lambda *_: trained().arrays)
-        return TrainResult(trained().folder, folder.rows[0], trained().reused)
+        with locked(path, "run"):
+            folder = RunFolder(path, recipe, watcher, fresh=is_outdated)
+            _baseline(stages, folder, lambda *_: trained().arrays)
+            return TrainResult(trained().folder, folder.rows[0], trained().reused)
 
 
 def _is_of_other_weights(path: Path, stages: Stages, trained: Callable[[], Trained]) -> bool:
@@ -169,7 +171,16 @@ def _run(
     watcher.stage_started("inputs")
     where = pick_device(device)
     stages = Stages(recipe, where, allow_overlap=allow_overlap)
-    folder = RunFolder(_folder_of(recipe, runs), recipe, watcher, fresh=fresh)
+    path = _folder_of(recipe, runs)
+    with locked(path, "run"):
+        options = TrainOptions(runs, where)
+        return _run_in(RunFolder(path, recipe, watcher, fresh=fresh), stages, options, watcher, forget, report=report)
+
+
+def _run_in(
+    folder: RunFolder, stages: Stages, options: TrainOptions, watcher: Watcher, forget: Iterator[bool], *, report: bool
+) -> RunResult:
+    recipe = stages.recipe
     keys = stages.stage_keys()
 
     def stage(name: str, make: Callable[[OnStep], Arrays]) -> Arrays:
@@ -177,8 +188,8 @@ def _run(
         return folder.stage(name, keys[name], lambda: stages.measured(name, lambda: make(on_step)))
 
     def trainer(*inputs: Any) -> Arrays:
-        options = TrainOptions(runs, where, fresh=next(forget, False))
-        return train_net(recipe, options, StageReporter(watcher, "baseline"), *inputs).arrays
+        anew = replace(options, fresh=next(forget, False))
+        return train_net(recipe, anew, StageReporter(watcher, "baseline"), *inputs).arrays
 
     costs: Callable[[int], list[tuple[int, float]]] | None = None  # of bytes, in agreement
     arrays = _baseline(stages, folder, trainer)

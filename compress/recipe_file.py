@@ -104,7 +104,7 @@ def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...],
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         yaml_file.check_nodes(node, str(path), what="a recipe", error=RecipeError)
-        fields = yaml.safe_load(text)
+        fields = yaml_file.values(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -144,7 +144,7 @@ def _override(fields: dict[str, Any], where: dict[tuple[str, ...], str], overrid
             target[key] = {}
         target = target[key]
     try:
-        target[keys[-1]] = yaml.safe_load(value)
+        target[keys[-1]] = yaml_file.values(value)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"--set {override}: the value is not valid YAML") from error
     for field in [field for field in where if field[: len(keys)] == keys]:

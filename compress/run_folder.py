@@ -4,7 +4,6 @@ what a run that is over gives back."""
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from compress import checkpoint
 from compress.atomic import write_atomically
 from compress.errors import InputError, RunFolderError
+from compress.folder_lock import empty
 from compress.ledger import ledger
 from compress.recipe import Recipe
 
@@ -40,7 +40,8 @@ class Silent:
 
 
 class RunFolder:
-    """path: made if missing. rows: the ledger, in stage order. reused: stages that were taken as finished."""
+    """path: made if missing; whoever uses it holds its lock. rows: the ledger, in stage order. reused: stages that were taken
+    as finished."""
 
     def __init__(self, path: Path, recipe: Recipe, watcher: Watcher, *, fresh: bool = False) -> None:
         self.path = path
@@ -49,9 +50,9 @@ class RunFolder:
         self._watcher = watcher
         self._before: list[ledger.Row] = []  # of an earlier run: a row stays until its stage, or one before, is made anew
         try:
-            if fresh and path.exists():
-                shutil.rmtree(path)
             path.mkdir(parents=True, exist_ok=True)
+            if fresh:
+                empty(path)
             if (path / "ledger.csv").exists():
                 self._before = _read_rows(path / "ledger.csv")
             write_atomically(path / "recipe.json", json.dumps(recipe.model_dump(mode="json"), indent=1).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ from compress.teacher import Teacher
 from compress.train.distributed import ALONE, Process
 from compress.train.loop import n_steps_of, train
 from compress.train.setting import Reporter, Setting, Tested
-from compress.training_folder import open_training_folder, training_facts
+from compress.training_folder import training_facts, training_folder
 
 Arrays = dict[str, npt.NDArray[Any]]
 FOLDER, FINISHED = "train", "finished"  # in the run's folder; FINISHED: a checkpoint in FOLDER
@@ -87,17 +88,34 @@ def train_net(
     The folder is of what is trained, not of what is done with it after: recipes that differ in that share it.
     Raises CompressError.
     """
-    settings, process, device = recipe.train, options.process, options.device
+    settings, process = recipe.train, options.process
     assert settings is not None
     if settings.sparse is not None:  # refused before a folder is made
         layer_densities(settings.sparse, [name.removesuffix(".weight") for name in subject.roles.compressible])
     facts = training_facts(recipe, subject, training, teacher)
     key = key_of(facts)
     folder = options.resume or options.runs / f"{recipe.name}-train-{key[:8]}"
-    finished = None
-    if process.is_first:
-        open_training_folder(folder, facts, fresh=options.fresh, must_exist=options.resume is not None)
-        finished = checkpoint.load(folder / FOLDER, FINISHED, key)
+    with contextlib.ExitStack() as held:
+        if process.is_first:
+            named = options.resume is not None
+            held.enter_context(training_folder(folder, facts, fresh=options.fresh, must_exist=named))
+        return _train_in(folder, key, recipe, options, reporter, subject, training, teacher, test)
+
+
+def _train_in(
+    folder: Path,
+    key: str,
+    recipe: Recipe,
+    options: TrainOptions,
+    reporter: Reporter,
+    subject: Subject,
+    training: TrainingSet,
+    teacher: Teacher | None,
+    test: MeasuringSet | None,
+) -> Trained:
+    settings, process, device = recipe.train, options.process, options.device
+    assert settings is not None
+    finished = checkpoint.load(folder / FOLDER, FINISHED, key) if process.is_first else None
     key_of_first, is_finished = process.from_first((key, finished is not None))
     if key_of_first != key:
         raise InputError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from compress.atomic import write_atomically
 from compress.checkpoint import key_of
 from compress.data.training import TrainingSet
 from compress.errors import RunFolderError
+from compress.folder_lock import empty, locked
 from compress.recipe import Recipe, in_order
 from compress.subject import Subject
 from compress.teacher import Teacher
@@ -45,20 +46,26 @@ def training_facts(recipe: Recipe, subject: Subject, training: TrainingSet, teac
     return facts | ({"teacher": {"sha256": teacher.sha256}} if teacher is not None else {})
 
 
-def open_training_folder(folder: Path, facts: dict[str, Any], *, fresh: bool = False, must_exist: bool = False) -> None:
-    """Make it, or see that what it holds is this training. fresh: forget what it holds.
+@contextlib.contextmanager
+def training_folder(folder: Path, facts: dict[str, Any], *, fresh: bool = False, must_exist: bool = False) -> Iterator[None]:
+    """Make it, or see that what it holds is this training, and keep others out. fresh: forget what it holds.
 
-    Raises RunFolderError, with every difference, where it is another training.
+    Raises RunFolderError, with every difference, where it is another training; where another process trains there.
     """
-    path = folder / FACTS
     assert not (fresh and must_exist)  # what the user names is never deleted
+    if must_exist and not (folder / FACTS).exists():
+        raise RunFolderError(f"{folder}: no training run is there: {FACTS} is missing")
+    with locked(folder, "training"):
+        _open(folder, facts, fresh=fresh, is_named=must_exist)
+        yield
+
+
+def _open(folder: Path, facts: dict[str, Any], *, fresh: bool, is_named: bool) -> None:
+    path = folder / FACTS
     try:
-        if fresh and folder.exists():
-            shutil.rmtree(folder)
-        if must_exist and not path.exists():
-            raise RunFolderError(f"{folder}: no training run is there: {FACTS} is missing")
+        if fresh:
+            empty(folder)
         if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
             write_atomically(path, json.dumps(facts, indent=1).encode())
             return
         before = json.loads(path.read_bytes())
@@ -72,7 +79,7 @@ def open_training_folder(folder: Path, facts: dict[str, Any], *, fresh: bool = F
         raise RunFolderError(f"{folder}: cannot be used: {error.strerror or error}") from error
     if differences := list(_differences(before, facts)):
         lines = "\n".join(f"  {line}" for line in differences)
-        rest = "without --resume this recipe has a folder of its own" if must_exist else "--fresh drops it"
+        rest = "without --resume this recipe has a folder of its own" if is_named else "--fresh drops it"
         raise RunFolderError(f"{folder}: trains with other settings; there, in the recipe:\n{lines}\n{rest}")
 
 

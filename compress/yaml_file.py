@@ -61,6 +61,14 @@ def check_nodes(node: yaml.Node | None, name: str, *, what: str, error: type[Inp
         raise error(f"{name}: more than {MAX_VALUES:,} values with those that aliases stand for, {what} has at most that many")
 
 
+def values(text: str) -> Any:
+    """What a text in YAML says. Raises yaml.YAMLError, ValueError or RecursionError, and nothing else."""
+    try:
+        return yaml.safe_load(text)
+    except (AttributeError, IndexError, KeyError) as error:  # PyYAML of `!!timestamp soon`, `!!int ''`, `!!bool maybe`
+        raise yaml.YAMLError("a value is not of its tag") from error
+
+
 def _n_values(node: yaml.Node, sizes: dict[int, int], name: str, error: type[InputError]) -> int:
     """At most MAX_VALUES + 1. sizes: of the nodes that were counted, by their id, so that an alias is not walked again."""
     if id(node) not in sizes:
@@ -89,7 +97,7 @@ def _fields(text: str, name: str, what: str, error: type[InputError]) -> tuple[d
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         check_nodes(node, name, what=what, error=error)
-        fields = yaml.safe_load(text)
+        fields = values(text)
         if not isinstance(fields, dict):
             found = type(fields).__name__ if text.strip() else "empty"
             raise error(f"{name}: {what} is a mapping of fields, this is {found}")

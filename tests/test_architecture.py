@@ -17,6 +17,7 @@ ROOMS = (
     "cores",
     "regular_file",
     "file_lock",
+    "folder_lock",
     "checkpoint",
     "paths",
     "yaml_file",
@@ -58,7 +59,8 @@ ROOMS = (
 # Reading, checking, inspecting and decoding a file must not cost a torch, nor any other package of the [train] extra.
 NO_TRAIN = {
     *("", "artifact", "atomic", "checkpoint", "cli", "codecs", "convention", "cores", "display"),
-    *("errors", "export", "export.architecture", "export.fit", "export.needs", "export.parts", "export.tensors", "file_lock"),
+    *("errors", "export", "export.architecture", "export.fit", "export.needs", "export.parts", "export.tensors"),
+    *("file_lock", "folder_lock"),
     *("gate", "layer", "ledger", "models.operations", "paths", "plots.figure"),
     *("plots.labels", "recipe", "regular_file", "release", "report", "run_folder", "stage_arrays", "yaml_file"),
 }

@@ -81,7 +81,7 @@ def test_what_a_training_leaves(trained):
     result, runs = trained
     assert result.folder == training_folder(runs) and not result.reused
     assert result.row.stage == "baseline" and result.row.tuned_on == "1437 digits, training part, with labels"
-    assert names(result.folder) == ["train", "training.json"]
+    assert names(result.folder) == ["lock", "train", "training.json"]
     kept = [
         f"{name}.{suffix}"
         for name in ("best", "finished", "step-000000016", "step-000000020")
@@ -89,7 +89,7 @@ def test_what_a_training_leaves(trained):
     ]
     assert names(result.folder / "train") == sorted([*kept, "log.jsonl", "predictions.json"])
     [folder] = set(runs.iterdir()) - {result.folder}
-    assert names(folder) == ["ledger.csv", "recipe.json", "stages"] and [
+    assert names(folder) == ["ledger.csv", "lock", "recipe.json", "stages"] and [
         row.stage for row in ledger.read(folder / "ledger.csv")
     ] == ["baseline"]
     assert sorted(losses(runs)) == list(range(1, 21))
@@ -343,7 +343,7 @@ def test_a_recipe_without_train(tmp_path):
 @pytest.mark.parametrize("place", ["way", "way/runs"])
 def test_runs_that_cannot_be_written(tmp_path, place):
     (tmp_path / "way").write_text("precious")
-    with pytest.raises(RunFolderError, match=rf"{place}/tiny-\w{{8}}: the run folder cannot be written: Not a directory"):
+    with pytest.raises(RunFolderError, match=rf"{place}/tiny-\w{{8}}: cannot be used: Not a directory"):
         train(tmp_path / place)
     assert (tmp_path / "way").read_text() == "precious"
 

@@ -6,10 +6,17 @@ from processes import TINY
 
 from compress.checkpoint import key_of
 from compress.errors import RunFolderError
+from compress.folder_lock import LOCK
 from compress.recipe_file import check
 from compress.subject import subject
 from compress.teacher import Teacher
-from compress.training_folder import FACTS, OPERATIONAL, open_training_folder, training_facts, training_key
+from compress.training_folder import FACTS, OPERATIONAL, training_facts, training_folder, training_key
+
+
+def opened(*arguments, **options):
+    with training_folder(*arguments, **options):
+        pass
+
 
 HAS_CONTENT = {"seed": 0, "train": {"learning_rate": 0.1, "ema": None}, "images": {"sha256": "a"}}
 
@@ -90,24 +97,25 @@ def test_images_and_the_teacher_are_known_by_their_content():
 
 def test_a_new_folder_holds_the_facts(tmp_path):
     folder = tmp_path / "runs" / "x"
-    open_training_folder(folder, HAS_CONTENT)
-    assert [path.name for path in folder.iterdir()] == [FACTS] and json.loads((folder / FACTS).read_text()) == HAS_CONTENT
+    opened(folder, HAS_CONTENT)
+    assert sorted(path.name for path in folder.iterdir()) == [LOCK, FACTS]
+    assert json.loads((folder / FACTS).read_text()) == HAS_CONTENT
     (folder / "train").mkdir()
     for must_exist in (False, True):
-        open_training_folder(folder, HAS_CONTENT, must_exist=must_exist)
+        opened(folder, HAS_CONTENT, must_exist=must_exist)
     assert (folder / "train").exists()
-    open_training_folder(folder, HAS_CONTENT, fresh=True)
-    assert [path.name for path in folder.iterdir()] == [FACTS]
+    opened(folder, HAS_CONTENT, fresh=True)
+    assert sorted(path.name for path in folder.iterdir()) == [LOCK, FACTS]
 
 
 @pytest.mark.parametrize(
     ("must_exist", "end"), [(False, "--fresh drops it"), (True, "without --resume this recipe has a folder of its own")]
 )
 def test_another_training_is_refused_with_every_difference(tmp_path, must_exist, end):
-    open_training_folder(tmp_path / "x", HAS_CONTENT)
+    opened(tmp_path / "x", HAS_CONTENT)
     now = {"seed": 0, "train": {"learning_rate": 0.2, "ema": 0.9}, "images": {"sha256": "a"}, "classes": ["n" * 9] * 30}
     with pytest.raises(RunFolderError) as refused:
-        open_training_folder(tmp_path / "x", now, must_exist=must_exist)
+        opened(tmp_path / "x", now, must_exist=must_exist)
     first, *differences, last = str(refused.value).splitlines()
     assert first == f"{tmp_path / 'x'}: trains with other settings; there, in the recipe:" and last == end
     assert differences[1:] == ["  train.ema: the default, 0.9", "  train.learning_rate: 0.1, 0.2"]
@@ -119,20 +127,20 @@ def test_only_a_training_run_can_be_resumed(tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "precious").touch()
     with pytest.raises(RunFolderError, match=r"x: no training run is there: training.json is missing$"):
-        open_training_folder(tmp_path / "x", HAS_CONTENT, must_exist=True)
+        opened(tmp_path / "x", HAS_CONTENT, must_exist=True)
     with pytest.raises(RunFolderError, match=r"none: no training run is there"):
-        open_training_folder(tmp_path / "none", HAS_CONTENT, must_exist=True)
+        opened(tmp_path / "none", HAS_CONTENT, must_exist=True)
     assert [path.name for path in tmp_path.rglob("*")] == ["x", "precious"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[1, 2]", b"null"])
 def test_damaged_facts(tmp_path, content):
-    open_training_folder(tmp_path / "x", HAS_CONTENT)
+    opened(tmp_path / "x", HAS_CONTENT)
     (tmp_path / "x" / FACTS).write_bytes(content)
     with pytest.raises(RunFolderError, match=r"x/training.json: is damaged: .*; without it the run cannot go on: ") as told:
-        open_training_folder(tmp_path / "x", HAS_CONTENT)
+        opened(tmp_path / "x", HAS_CONTENT)
     assert "--fresh" in str(told.value)
-    open_training_folder(tmp_path / "x", HAS_CONTENT, fresh=True)
+    opened(tmp_path / "x", HAS_CONTENT, fresh=True)
 
 
 @pytest.mark.parametrize("place", ["way", "way/x"])
@@ -140,5 +148,5 @@ def test_damaged_facts(tmp_path, content):
 def test_a_file_in_the_way(tmp_path, place, fresh):
     (tmp_path / "way").write_text("precious")
     with pytest.raises(RunFolderError, match=rf"{place}: cannot be used: (Not a directory|File exists)"):
-        open_training_folder(tmp_path / place, HAS_CONTENT, fresh=fresh)
+        opened(tmp_path / place, HAS_CONTENT, fresh=fresh)
     assert (tmp_path / "way").read_text() == "precious"

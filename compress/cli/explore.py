@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,13 +75,12 @@ def explore(
         n_done += 1
         click.echo(display.progress(result, was_there, n_done, n_points), err=True)
 
-    with _terminated_is_interrupted():
-        ray = "auto" if where == "ray" else where
-        setting = sweep.Sweep(folder, processes, max(1, cores // processes), device, fresh, ray)
-        if found.search is not None:
-            rows = search.run(found, path, setting, on_result)
-        else:
-            rows = sweep.run(points, nets, setting, on_result)
+    ray = "auto" if where == "ray" else where
+    setting = sweep.Sweep(folder, processes, max(1, cores // processes), device, fresh, ray)
+    if found.search is not None:
+        rows = search.run(found, path, setting, on_result)
+    else:
+        rows = sweep.run(points, nets, setting, on_result)
     front = results.pareto(rows)
     pictures = _draw(rows, folder, found)
     if as_json:
@@ -156,17 +153,3 @@ def _draw(rows: Sequence[Result], folder: Path, space: Space) -> list[Path]:
         paths.append(folder / f"tradeoff.{file_format}")
         write_atomically(paths[-1], content)
     return paths
-
-
-@contextlib.contextmanager
-def _terminated_is_interrupted() -> Iterator[None]:
-    """SIGTERM ends the sweep as Ctrl-C does: every process writes its checkpoint first."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

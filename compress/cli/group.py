@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import sys
+import threading
 import traceback
 import unicodedata
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import click
@@ -23,7 +26,8 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _terminated_is_interrupted():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             is_kept = ctx.invoked_subcommand in KEEPS_STAGES
             _stop(ctx, "interrupted; finished stages are kept" if is_kept else "interrupted")
@@ -50,6 +54,23 @@ class Group(click.Group):
                 f"internal error: {error!r}; please report it with the traceback of `squeeze-compress --debug ...`",
                 InputError.exit_code,
             )
+
+
+@contextlib.contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: a file that is half written is removed, a training or a sweep leaves checkpoints."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def plain(text: str) -> str:

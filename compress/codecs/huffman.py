@@ -202,7 +202,7 @@ def _decode(words, n_stored, table, ends, n_shorter, order, out):  # type: ignor
     bits, n_bits, at, n_used = 0, 0, 0, 0  # the lowest n_bits of `bits` are still to decode
     for i in range(len(out)):
         if n_bits < MAX_BITS:  # then n_used <= n_stored, so words[at] is at most the second after the stream
-            bits = bits << 32 | words[at]
+            bits = bits << 32 | np.int64(words[at])
             at += 1
             n_bits += 32
         window = bits >> (n_bits - MAX_BITS) & (WHOLE - 1)

@@ -236,7 +236,7 @@ def _decode(code, stream, symbol_at, starts, sizes, last, out):  # type: ignore[
         while span < BOTTOM:
             if n_read >= len(stream):
                 return i, n_read, code
-            code = code << 8 | stream[n_read]
+            code = code << 8 | np.int64(stream[n_read])
             n_read += 1
             span <<= 8
         out[i] = symbol
@@ -258,7 +258,7 @@ def _decode_binary(code, stream, zero, one, size, out):  # type: ignore[no-untyp
         while span < BOTTOM:
             if n_read >= len(stream):
                 return i, n_read, code
-            code = code << 8 | stream[n_read]
+            code = code << 8 | np.int64(stream[n_read])
             n_read += 1
             span <<= 8
     return len(out), n_read, code

@@ -24,5 +24,5 @@ def _scatter(mask: Any, codes: Any, out: Any) -> int:
         return int(np.count_nonzero(mask))
     for i in range(min(len(mask), len(out))):
         out[i] = codes[min(used, last)] * mask[i]  # no branch: a mask is hard to predict
-        used += mask[i]
+        used += np.int64(mask[i])
     return used

@@ -9,7 +9,6 @@ in a folder.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import subprocess
 import threading
@@ -25,10 +24,10 @@ from compress.explore import results as tables
 from compress.explore.process import LOGS, RUNS, IsHopeless, Place, Work, run_point, stop
 from compress.explore.results import Result
 from compress.explore.space import Point
-from compress.file_lock import try_lock
+from compress.folder_lock import locked
 from compress.models.describe import NetFacts
 
-LOCK, POINTS, TABLE = "lock", "points", "results.csv"
+POINTS, TABLE = "points", "results.csv"
 NOT_TRAINED = ("svd", "prune", "quantize", "rate", "encode", "target")  # sections that change nothing of what is trained
 
 OnResult = Callable[[Result, bool], None]  # a point's result, and whether it was there before
@@ -109,7 +108,7 @@ class Batch:
 @contextlib.contextmanager
 def opened(sweep: Sweep) -> Iterator[Batch]:
     """Raises RunFolderError for a folder that cannot be used, or that another sweep is at work in."""
-    with _locked(sweep.folder) as lock:
+    with locked(sweep.folder, "sweep") as lock:
         _make_folders(sweep.folder, fresh=sweep.fresh)
         yield Batch(sweep, lock)
 
@@ -186,21 +185,3 @@ def _make_folders(folder: Path, *, fresh: bool) -> None:
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunFolderError(f"{folder}: cannot be used: {error.strerror or error}") from error
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[IO[bytes]]:
-    """Raises RunFolderError while another sweep, or a process that it started, is at work there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("a+b")
-    except OSError as error:
-        raise RunFolderError(f"{folder}: cannot be used: {error.strerror or error}") from error
-    with lock:
-        if not try_lock(lock):
-            lock.seek(0)
-            raise RunFolderError(f"{folder}: another sweep is at work there (process {lock.read(20).decode(errors='replace')})")
-        lock.truncate(0)
-        lock.write(str(os.getpid()).encode())
-        lock.flush()
-        yield lock
