@@ -77,7 +77,7 @@ def _open(folder: Path, facts: dict[str, Any], *, fresh: bool, is_named: bool) -
         ) from error
     except OSError as error:
         raise RunFolderError(f"{folder}: cannot be used: {error.strerror or error}") from error
-    if differences := list(_differences(before, facts)):
+    if differences := list(_differences(before, json.loads(json.dumps(facts)))):  # a tuple is a list, once it is read
         lines = "\n".join(f"  {line}" for line in differences)
         rest = "without --resume this recipe has a folder of its own" if is_named else "--fresh drops it"
         raise RunFolderError(f"{folder}: trains with other settings; there, in the recipe:\n{lines}\n{rest}")

@@ -122,6 +122,15 @@ def test_another_training_is_refused_with_every_difference(tmp_path, must_exist,
     assert re.fullmatch(r'  classes: the default, \["nnnnnnnnn", .{60,120}\.\.\.', differences[0])
 
 
+def test_a_table_of_densities_is_the_same_training_when_it_is_read_again(tmp_path):
+    table = facts(train={"sparse": {"density": {"features.0": 1.0, "*": 0.25}}})
+    opened(tmp_path / "x", table)
+    opened(tmp_path / "x", table)
+    other = facts(train={"sparse": {"density": {"*": 0.25, "features.0": 1.0}}})
+    with pytest.raises(RunFolderError, match="train.sparse.density"):
+        opened(tmp_path / "x", other)
+
+
 def test_only_a_training_run_can_be_resumed(tmp_path):
     """And what else is there is left alone."""
     (tmp_path / "x").mkdir()
