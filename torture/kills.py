@@ -228,7 +228,7 @@ def disks(whole: Undisturbed, work: Path) -> int:
         print("disks: skipped: mounting needs root, on Linux")
         return 0
     n_bad = n_full = 0
-    sizes = range(0, whole.n_bytes + 65536, max(4096, whole.n_bytes // 16 // 4096 * 4096))
+    sizes = range(0, 2 * whole.n_bytes, max(4096, whole.n_bytes // 8 // 4096 * 4096))
     for size in sizes:
         where = work / f"disk{size}"
         with disk(where, f"size={max(size, 4096)}"):

@@ -6,6 +6,7 @@ A reader refuses a block with more than 256 weights a payload byte (docs/FORMAT.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,11 +41,11 @@ class CodedStream:
         return len(self.stream.model) + lengths + gap_counts
 
 
-def code_candidates(nonzero: list[npt.NDArray[np.int32]], record: LayerRecord, coder: str) -> list[CodedStream]:
+def code_candidates(nonzero: Iterable[npt.NDArray[np.int32]], record: LayerRecord, coder: str) -> list[CodedStream]:
     """nonzero: per block, its indices without the zeros."""
-    if record.n_codes <= 1:
-        return [CodedStream(None, (b"",) * len(nonzero))]  # one value: where it is says all
     symbols = [code_symbols(block, record) for block in nonzero]
+    if record.n_codes <= 1:
+        return [CodedStream(None, (b"",) * len(symbols))]  # one value: where it is says all
     return _coded(symbols, record.n_codes, coder)
 
 
@@ -56,6 +57,16 @@ def position_candidates(masks: list[Mask], coder: str, positions: str) -> list[C
     for name, mode in POSITION_MODES.items():
         if positions in (BEST, name):
             candidates += _coded(_position_symbols(masks, mode), POSITION_ALPHABET[mode], coder, mode)
+            candidates = _worth_keeping(candidates, masks)
+    return candidates
+
+
+def _worth_keeping(candidates: list[CodedStream], masks: list[Mask]) -> list[CodedStream]:
+    """Without those that smallest_legal would not take, whatever the codes are: of a large layer each takes many megabytes."""
+    ranked = sorted(candidates, key=lambda each: each.cost)  # of equals the first stays first
+    for n, each in enumerate(ranked, 1):
+        if _is_legal(masks, [len(payload) for payload in each.payloads]):
+            return ranked[:n]
     return candidates
 
 
@@ -65,13 +76,15 @@ def levels_candidate(record: LayerRecord, indices: list[npt.NDArray[np.int32]], 
         return None
     from compress.codecs import context
 
-    levels = [levels_of(block, record) for block in indices]
+    def levels() -> Iterator[npt.NDArray[np.int32]]:  # a block at a time: a layer may have a hundred million weights
+        return (levels_of(block, record) for block in indices)
+
     geometry = context.Geometry.of(record.dims)
     candidates = []
     for context_set in context.CONTEXT_SETS:
-        model = context.build_model(levels, context_set)
+        model = context.build_model(levels(), context_set)
         payloads = tuple(
-            context.encode(block, geometry, model) if mask.any() else b"" for block, mask in zip(levels, masks, strict=True)
+            context.encode(block, geometry, model) if mask.any() else b"" for block, mask in zip(levels(), masks, strict=True)
         )
         stream = CodedStream(Stream(codecs.CONTEXT, context.pack_model(model)), payloads, PositionMode.LEVELS, (0,) * len(masks))
         candidates.append(stream)

@@ -23,7 +23,7 @@ Bits = npt.NDArray[Any]  # floats as little-endian uint16 or uint32: only +0.0 i
 def position_symbols(mask: Mask, mode: PositionMode) -> Symbols:
     """mask: bool, shape (n_weights,), True where a weight is not zero."""
     if mode == PositionMode.BITMAP:
-        return mask.astype(np.uint8)
+        return mask.view(np.uint8)
     if mode == PositionMode.BYTES:
         return np.packbits(mask, bitorder="little")  # weight i is bit i % 8 of byte i // 8
     return gaps.encode(mask)

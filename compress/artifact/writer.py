@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,6 +62,7 @@ from compress.errors import InputError, WeightsError
 from compress.layer import Layer, RawTensor, SharedLayer
 
 BLOCK_SIZE = 1 << MAX_BLOCK_LOG  # weights a block
+LARGE_BATCH = 1 << 24  # weights of layers that are encoded at the same time
 
 
 @dataclass(frozen=True)
@@ -117,17 +118,22 @@ def to_bytes(
 
     coder: "best", "context" (and what `best` takes for tensors that have no levels), or one of codecs.CODERS. positions: "best",
     "bitmap", "bytes" or "gaps"; a layer with no pruned weight needs none. Both hold for the positions of a sparse tensor too.
-    block_size: weights a block, a power of two from 8 to 2^20. The bytes do not depend on threads.
+    block_size: weights a block, a power of two from 8 to 2^20. The bytes do not depend on threads. layers: taken as they are
+    encoded, so an iterator of them need not have the net whole in memory.
     """
-    layers = list(layers)
-    _check_names(layers)
     packed_metadata = metadata_json.pack(metadata)
     encode = functools.partial(encode_layer, coder=coder, positions=positions, block_size=block_size)
+    checked = _checked_names(layers)
+    encoded: list[EncodedLayer] = []
     if threads > 1:
         with ThreadPoolExecutor(threads) as pool:
-            encoded = list(pool.map(encode, layers))
+            for batch in _batches(checked, threads):
+                encoded += pool.map(encode, batch) if len(batch) > 1 else map(encode, batch)
+                batch.clear()  # before the next layers are made
     else:
-        encoded = [encode(layer) for layer in layers]
+        encoded += map(encode, checked)
+    if not encoded:
+        raise InputError("no layers: a file holds at least one")
     records = [layer.record for layer in encoded]
     table = pack_layer_table(records)
     payloads = b"".join(payload for layer in encoded for payload in layer.payloads)
@@ -155,9 +161,20 @@ def encode_layer(layer: Layer, *, coder: str = BEST, positions: str = BEST, bloc
     return _encode_shared(layer, coder, positions, block_size)
 
 
-def _check_names(layers: list[Layer]) -> None:
-    if not layers:
-        raise InputError("no layers: a file holds at least one")
+def _batches(layers: Iterator[Layer], threads: int) -> Iterator[list[Layer]]:
+    """Layers for the threads to take: few, or one that is large, so that not all need to be in memory."""
+    batch: list[Layer] = []
+    for layer in layers:
+        batch.append(layer)
+        del layer  # before the next is made
+        if len(batch) == 4 * threads or sum(each.n_weights for each in batch) >= LARGE_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _checked_names(layers: Iterable[Layer]) -> Iterator[Layer]:
     names: set[str] = set()
     for layer in layers:
         if len(layer.name) > MAX_NAME_SIZE or not NAME.fullmatch(layer.name):
@@ -165,6 +182,8 @@ def _check_names(layers: list[Layer]) -> None:
         if layer.name in names:
             raise WeightsError(f"{layer.name}: named twice")
         names.add(layer.name)
+        yield layer
+        del layer  # before the next is made
 
 
 def _encode_raw(layer: RawTensor, coder: str, positions: str, block_size: int) -> EncodedLayer:
@@ -214,7 +233,7 @@ def _encode_shared_symbols(
     record: LayerRecord, indices: list[npt.NDArray[np.int32]], masks: list[Mask], coder: str, positions: str
 ) -> EncodedLayer:
     """As positions, and codes of the weights that are not zero."""
-    codes = code_candidates([block[mask] for block, mask in zip(indices, masks, strict=True)], record, coder)
+    codes = code_candidates((block[mask] for block, mask in zip(indices, masks, strict=True)), record, coder)
     where, what = smallest_legal(position_candidates(masks, coder, positions), codes, masks)
     return _with_blocks(record, masks, where, what)
 

@@ -15,7 +15,7 @@ levels, a varint. Everything is an integer and docs/FORMAT.md says it to the bit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,10 +55,13 @@ class ContextModel:
     mean: int  # magnitude of all levels of the layer, zeros too, in 1/16 levels; at least 1
 
 
-def build_model(blocks: Sequence[Levels], context_set: int) -> ContextModel:
+def build_model(blocks: Iterable[Levels], context_set: int) -> ContextModel:
     """blocks: all of a layer."""
-    total = sum(int(np.abs(block.astype(np.int64)).sum()) for block in blocks)
-    n_levels = max(1, sum(block.size for block in blocks))
+    total = n_levels = 0
+    for block in blocks:
+        total += int(np.abs(block.astype(np.int64)).sum())
+        n_levels += block.size
+    n_levels = max(1, n_levels)
     return ContextModel(context_set, max(1, (32 * total + n_levels) // (2 * n_levels)))
 
 
