@@ -3,9 +3,11 @@ what a run that is over gives back."""
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,6 +49,8 @@ class RunFolder:
         self.path = path
         self.rows: list[ledger.Row] = []
         self.reused: list[str] = []
+        self._recipe = recipe
+        self._fresh = fresh
         self._watcher = watcher
         self._before: list[ledger.Row] = []  # of an earlier run: a row stays until its stage, or one before, is made anew
         try:
@@ -62,9 +66,8 @@ class RunFolder:
     def stage(self, name: str, key: str, make: Callable[[], tuple[Arrays, ledger.Row]]) -> Arrays:
         """The arrays of a stage: from its checkpoint where that has this key, else made, with its ledger row, and saved."""
         self._watcher.stage_started(name)
-        saved = checkpoint.load(self.path / "stages", name, key)
-        if saved is not None and saved.facts.keys() == set(ledger.COLUMNS):  # else of a ledger with other columns
-            arrays, row = saved.arrays, ledger.Row(**saved.facts)
+        if (saved := self._saved(name, key)) is not None:
+            arrays, row = saved
             self.reused.append(name)
         else:
             arrays, row = make()
@@ -72,6 +75,33 @@ class RunFolder:
             checkpoint.save(self.path / "stages", name, key, checkpoint.Checkpoint(arrays, asdict(row)))
         self.record(row, reused=name in self.reused)
         return arrays
+
+    def _saved(self, name: str, key: str) -> tuple[Arrays, ledger.Row] | None:
+        """The stage as this run has finished it, or another run beside it did, whose recipe differs in what comes after."""
+        for stages in (self.path / "stages", *self._stages_beside(name)):
+            saved = checkpoint.load(stages, name, key)
+            if saved is None or saved.facts.keys() != set(ledger.COLUMNS):  # the latter of a ledger with other columns
+                continue
+            row = ledger.Row(**saved.facts)
+            if stages.parent != self.path:
+                if row.teacher_sha256 != self.rows[0].teacher_sha256:
+                    continue  # trained again since, on another machine perhaps
+                row = replace(row, run_id=self.path.name, recipe_sha256=self._recipe.digest())
+                self._forget_what_follows()
+                checkpoint.save(self.path / "stages", name, key, checkpoint.Checkpoint(saved.arrays, asdict(row)))
+            return saved.arrays, row
+        return None
+
+    def _stages_beside(self, name: str) -> Iterator[Path]:
+        """Of runs of the same name that measure bytes as this one does: a row has the bytes of its stage. The first stage is
+        each run's own."""
+        if self._fresh or not self.rows:
+            return
+        encode = self._recipe.model_dump(mode="json")["encode"]
+        for path in sorted(self.path.parent.glob(f"{glob.escape(self._recipe.name)}-*/stages/{name}.json")):
+            with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+                if json.loads((path.parent.parent / "recipe.json").read_bytes())["encode"] == encode:
+                    yield path.parent
 
     def _forget_what_follows(self) -> None:
         """A stage that was made anew makes the rows and the file of an earlier run those of another: nobody may publish them."""

@@ -228,7 +228,7 @@ def test_fresh_starts_over(short):
 
 def test_another_recipe_has_another_folder(short):
     other = run_short(short.folder.parent, "quantize.bits=3")
-    assert other.reused == () and other.folder != short.folder and other.folder.parent == short.folder.parent
+    assert other.reused == ("prune",) and other.folder != short.folder and other.folder.parent == short.folder.parent
     assert all(len(layer.codebook) <= 8 for layer in compress.read(other.artifact).layers.values() if layer.kind == "shared")
     assert {row.run_id for row in other.rows}.isdisjoint(row.run_id for row in short.rows)
     for stage in ("baseline", "prune"):  # same settings, same seed

@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -131,3 +131,59 @@ def test_a_ledger_that_cannot_be_written(tmp_path):
     (tmp_path / "ledger.csv").mkdir()
     with pytest.raises(RunFolderError, match="the ledger cannot be written"):
         folder.stage("prune", "k1", made("prune"))
+
+
+TEACHER = row(stage="baseline").teacher_sha256
+
+
+def begun(runs, number, recipe=RECIPE, *, teacher=TEACHER, fresh=False):
+    """The folder of a run whose first stage is done."""
+    folder = RunFolder(runs / f"{recipe.name}-{number}", recipe, Silent(), fresh=fresh)
+    first = ({"a": np.zeros(3, np.float32)}, replace(row(stage="baseline"), teacher_sha256=teacher))
+    folder.stage("baseline", "k0", lambda: first)
+    return folder
+
+
+def test_a_stage_of_a_run_beside_is_taken_where_only_what_comes_after_differs(tmp_path):
+    first = begun(tmp_path, 1)
+    first.stage("prune", "k1", made("prune", 5.0))
+    other = check({**RECIPE.model_dump(mode="json"), "quantize": {"bits": 3}})
+    second = begun(tmp_path, 2, other)
+    assert second.stage("prune", "k1", never)["a"][0] == 5.0 and second.reused == ["prune"]
+    found = ledger.read(second.path / "ledger.csv")[1]
+    assert found == replace(first.rows[1], run_id=f"{RECIPE.name}-2", recipe_sha256=other.digest())
+    (tmp_path / f"{RECIPE.name}-1" / "recipe.json").unlink()
+    begun(tmp_path, 2, other).stage("prune", "k1", never)  # it is its own now
+
+
+@pytest.mark.parametrize("changes", [{"encode": {"coder": "huffman"}}, {"name": "another"}])
+def test_a_stage_of_another_name_or_measured_otherwise_is_not(tmp_path, changes):
+    other = check({**RECIPE.model_dump(mode="json"), **changes})
+    begun(tmp_path, 1, other).stage("prune", "k1", made("prune", 5.0))
+    folder = begun(tmp_path, 2)
+    assert folder.stage("prune", "k1", made("prune", 2.0))["a"][0] == 2.0
+
+
+def test_fresh_takes_nothing_of_others(tmp_path):
+    begun(tmp_path, 1).stage("prune", "k1", made("prune", 5.0))
+    folder = begun(tmp_path, 2, fresh=True)
+    assert folder.stage("prune", "k1", made("prune", 2.0))["a"][0] == 2.0
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff"])
+def test_a_damaged_run_beside_is_passed_over(tmp_path, content):
+    begun(tmp_path, 1).stage("prune", "k1", made("prune", 5.0))
+    (tmp_path / f"{RECIPE.name}-1" / "recipe.json").write_bytes(content)
+    folder = begun(tmp_path, 2)
+    assert folder.stage("prune", "k1", made("prune", 2.0))["a"][0] == 2.0
+
+
+def test_a_stage_of_another_net_is_not(tmp_path):
+    """Its settings are the same; it was trained again since, with other threads perhaps."""
+    begun(tmp_path, 1, teacher="1" * 64).stage("prune", "k1", lambda: of_teacher("1" * 64))
+    folder = begun(tmp_path, 2)
+    assert folder.stage("prune", "k1", made("prune", 2.0))["a"][0] == 2.0
+
+
+def of_teacher(sha256):
+    return {"a": np.full(3, 5.0, np.float32)}, replace(row(stage="prune"), teacher_sha256=sha256)
