@@ -216,7 +216,7 @@ sqz_status sqz_json_number(sqz_json value, double *number) {
     }
     if (at(value, i) == 'e') {
         const int minus = at(value, ++i) == '-';
-        for (++i; i < value.size && written < 1000; ++i) {
+        for (++i; i < value.size && written < 1000 && value.text[i] >= '0' && value.text[i] <= '9'; ++i) {
             written = 10 * written + (value.text[i] - '0');
         }
         exponent += minus ? -written : written;
