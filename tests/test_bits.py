@@ -38,3 +38,12 @@ def test_corrupt_varint_is_refused(stream, message):
 def test_value_out_of_range_is_refused(value):
     with pytest.raises(ValueError, match="0 to 2\\^35 - 1"):
         write_varint(value)
+
+
+@given(st.binary(max_size=8))
+def test_a_value_has_one_form(data):
+    try:
+        value, end = read_varint(data, 0)
+    except CorruptStream:
+        return
+    assert write_varint(value) == data[:end]

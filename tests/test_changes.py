@@ -134,3 +134,15 @@ def test_levels_so_large_that_a_change_would_overflow_are_refused():
     for old, new in (([0], [-(1 << 63)]), ([1 << 62 | 1], [0]), ([-(1 << 63)], [-(1 << 63)])):
         with pytest.raises(ValueError, match="levels must be in"):
             changes.encode(np.array(old, np.int64), np.array(new, np.int64), 1)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=12), st.lists(integers, min_size=1, max_size=20), st.integers(1, 9))
+def test_any_bytes_are_refused_or_are_the_one_stream_of_their_integers(data, old, columns):
+    levels = np.array(old, np.int64)
+    try:
+        new = changes.decode(memoryview(data), levels, columns)
+    except CorruptStream:
+        return
+    assert len(new) == len(old)
+    assert changes.encode(levels, new, columns) == data

@@ -1,7 +1,9 @@
 """What holds for every coder, and the table of them."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -68,6 +70,28 @@ def test_stored_files_are_read_without_numba():
         "import sys; from compress import codecs; codecs.coder('stored'), codecs.coder('zstd'); sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_kernels_are_the_same_without_a_compiler():
+    """As a fuzzer runs them, and whoever has numba's NUMBA_DISABLE_JIT set: integers of numpy wrap where Python's do not."""
+    script = """
+import json
+from make_golden import GOLDEN, digests
+from compress.artifact import reader
+for name in ("coder_huffman", "coder_range", "sparse_raw_range"):
+    assert digests(reader.read(GOLDEN / f"{name}.sqz")) == json.loads((GOLDEN / f"{name}.json").read_text())["tensors"], name
+"""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, env=environment)
+
+
+@pytest.mark.parametrize("name", codecs.CODERS)
+def test_a_decoder_of_many_streams_is_decode(name):
+    coder = codecs.coder(name)
+    model = coder.build_model(np.array([5, 0, 3, 1]))
+    decoder = coder.decoder(model)
+    for symbols in ([0, 2, 3], [], [3], [0] * 100):
+        np.testing.assert_array_equal(decoder(coder.encode(np.array(symbols, np.uint8), model), len(symbols)), symbols)
 
 
 def add_one(value):

@@ -132,3 +132,24 @@ def test_a_row_that_is_longer_than_its_block_takes_no_memory():
     long, short = context.Geometry.of((1, 1 << 40)), context.Geometry.of((1, 4))
     assert context.encode(levels, long, model) == context.encode(levels, short, model)
     np.testing.assert_array_equal(context.decode(context.encode(levels, long, model), long, model, 4), levels)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=12), st.integers(0, 30), st.integers(1, 9), st.sampled_from([1, 16, 300, context.MAX_MEAN]))
+def test_any_bytes_are_refused_or_are_the_one_stream_of_their_levels(data, n_levels, columns, mean):
+    geometry, model = context.Geometry(columns, 1, 1), context.ContextModel(1, mean)
+    try:
+        levels = context.decode(memoryview(data), geometry, model, n_levels)
+    except CorruptStream:
+        return
+    assert len(levels) == n_levels
+    assert context.encode(levels, geometry, model) == data
+
+
+@given(st.binary(max_size=6))
+def test_a_model_has_one_packed_form(data):
+    try:
+        model, end = context.unpack_model(data, 0)
+    except CorruptStream:
+        return
+    assert context.pack_model(model) == data[:end]

@@ -48,3 +48,13 @@ def test_corrupt_symbols_are_refused(symbols, message):
 def test_no_weights():
     assert gaps.decode(np.zeros(0, np.uint8), 0, 5).tolist() == [False] * 5
     assert gaps.encode(np.zeros(0, np.bool_)).tolist() == []
+
+
+@given(st.lists(st.integers(0, 16), max_size=12), st.integers(0, 12), st.integers(0, 60))
+def test_any_symbols_are_refused_or_are_the_ones_of_their_mask(symbols, n_nonzero, n_weights):
+    try:
+        mask = gaps.decode(np.array(symbols, np.uint8), n_nonzero, n_weights)
+    except CorruptStream:
+        return
+    assert (len(mask), int(mask.sum())) == (n_weights, n_nonzero)
+    assert gaps.encode(mask).tolist() == symbols

@@ -273,6 +273,9 @@ def test_every_problem_has_its_own_line(load):
     assert [problem.split(": ")[:2] for problem in problems] == [["r.yaml:3", "prune.density"], ["r.yaml:6", "quantize.bits"]]
 
 
+WRONG_TAGS = ["int ''", "int '-'", "float ''", "bool maybe", "timestamp soon"]  # PyYAML has errors of other kinds for them
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -295,6 +298,7 @@ def test_every_problem_has_its_own_line(load):
             "d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n",
             "r.yaml: more than 100,000 values with those that aliases stand for, a recipe has at most that many",
         ),
+        *((f"name: !!{value}\n", "r.yaml: not valid YAML: a value is not of its tag") for value in WRONG_TAGS),
         (VALID + "seed: 1\nseed: 2\n", "r.yaml:9: seed is given twice"),
         (VALID.replace("bits: 4", "bits: 4\n  bits: 4"), "r.yaml:7: quantize.bits is given twice"),
         (VALID.replace("0.5", '{"*": 0.5, "*": 0.6}'), "r.yaml:3: prune.density.* is given twice"),
@@ -330,6 +334,7 @@ def test_an_override_is_the_recipe_that_says_so(load):
         ("seed", "--set seed: write it as field=value"),
         ("=5", "--set =5: write it as field=value"),
         ("seed=[1", "--set seed=[1: the value is not valid YAML"),
+        ("seed=!!int ''", "--set seed=!!int '': the value is not valid YAML"),
         ("seed=2020-13-45", "--set seed=2020-13-45: the value is not valid YAML"),
         ("seed=", "--set seed=: seed: must be a valid integer, got None"),
         ("quantize.bitz=3", "--set quantize.bitz=3: unknown field quantize.bitz; did you mean bits?"),

@@ -61,3 +61,13 @@ def test_model_packs_to_nothing_and_the_ideal_is_the_width():
 def test_alphabet_out_of_range_is_refused():
     with pytest.raises(ValueError, match="1 to 65536 symbols, got 65537"):
         stored.unpack_model(b"", 0, 65537)
+
+
+@given(st.binary(max_size=12), st.integers(0, 40), st.sampled_from([1, 2, 3, 5, 256, 257, 65536]))
+def test_any_bytes_are_refused_or_are_the_one_stream_of_their_symbols(data, n_symbols, alphabet):
+    try:
+        symbols = stored.decode(memoryview(data), model_of(alphabet), n_symbols)
+    except CorruptStream:
+        return
+    assert len(symbols) == n_symbols
+    assert stored.encode(symbols, model_of(alphabet)) == data

@@ -127,7 +127,7 @@ def test_a_table_of_densities_is_the_same_training_when_it_is_read_again(tmp_pat
     opened(tmp_path / "x", table)
     opened(tmp_path / "x", table)
     other = facts(train={"sparse": {"density": {"*": 0.25, "features.0": 1.0}}})
-    with pytest.raises(RunFolderError, match="train.sparse.density"):
+    with pytest.raises(RunFolderError, match=r"train\.sparse\.density"):
         opened(tmp_path / "x", other)
 
 

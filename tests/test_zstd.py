@@ -71,3 +71,27 @@ def test_no_symbols_are_no_bytes():
 def test_model_is_the_alphabet():
     assert zstd.pack_model(zstd.build_model(np.array([1, 2, 3]))) == b""
     assert zstd.build_model(np.array([1, 2, 3])).tolist() == [3]
+
+
+FRAME = zstd.encode(np.arange(20) % 7, model_of(7))
+
+
+@given(st.binary(max_size=20), st.integers(0, len(FRAME)), st.integers(0, 40))
+def test_any_bytes_are_refused_or_are_as_many_symbols(data, n_right, n_symbols):
+    """After as many bytes of a frame."""
+    try:
+        symbols = zstd.decode(memoryview(FRAME[:n_right] + data), model_of(7), n_symbols)
+    except CorruptStream:
+        return
+    assert len(symbols) == n_symbols and (not n_symbols or symbols.max() < 7)
+
+
+@given(st.integers(0, len(FRAME) - 1), st.integers(1, 255))
+def test_a_damaged_frame_is_refused_or_is_as_many_symbols(place, change):
+    damaged = bytearray(FRAME)
+    damaged[place] ^= change
+    try:
+        symbols = zstd.decode(bytes(damaged), model_of(7), 20)
+    except CorruptStream:
+        return
+    assert len(symbols) == 20 and symbols.max() < 7

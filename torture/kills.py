@@ -182,7 +182,8 @@ def kill_in(folder: Path, target: str, lasts: float, number: int, chance: random
         return None  # it was just ending
     if number == signal.SIGTERM:  # told by name, and nothing half-written is left
         left = list((folder / "runs").rglob("*.part"))
-        if left or run.process.exitcode != 130:
+        has_begun = bool(run.err.read_text())
+        if left or (has_begun and run.process.exitcode != 130):
             raise RuntimeError(f"after SIGTERM: exit code {run.process.exitcode}, {left}: {run.err.read_text()}")
     return at_work
 

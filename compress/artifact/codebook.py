@@ -19,6 +19,7 @@ from compress.errors import CorruptArtifact
 MAX_ORDER = 15
 MAX_KEY = (1 << 16) - 1
 LONGEST_CODE = 33  # bits: 16 zeros, and m of 17
+PIECE = 4096  # bits that are looked at as text: a code of theirs takes half a microsecond
 
 
 def keys_of(codebook: npt.NDArray[np.float16]) -> npt.NDArray[np.int64]:
@@ -56,16 +57,26 @@ def unpack(data: bytes, offset: int, n_centroids: int) -> tuple[npt.NDArray[np.f
     if order > MAX_ORDER:
         raise CorruptArtifact(f"codebook: Golomb order {order}, at most {MAX_ORDER} is allowed")
     keys, at = [key], 8 * (offset + 3)  # at: in bits
-    for _ in range(n_centroids - 1):
-        window = _bits(data, at, LONGEST_CODE)
-        n_zeros = LONGEST_CODE - window.bit_length()
+    bits, start = "", at  # a piece of the data as text, and where it begins; zeros after the end of the data
+    while len(keys) < n_centroids:
+        if at + LONGEST_CODE > start + len(bits):
+            bits, start = f"{_bits(data, at, PIECE):0{PIECE}b}", at
+        here = at - start
+        if order == 0 and bits[here] == "1":  # the same key again, in one bit: as many as follow
+            end_of_run = bits.find("0", here)
+            n_same = min((end_of_run if end_of_run >= 0 else len(bits)) - here, n_centroids - len(keys))
+            keys += [key] * n_same
+            at += n_same
+            continue
+        first = bits.find("1", here, here + LONGEST_CODE)
+        n_zeros = LONGEST_CODE if first < 0 else first - here
         out_of_range = n_zeros + order > 16  # then d >= 2^17 - 2^15
         size = 17 - order if out_of_range else 2 * n_zeros + order + 1
         if at + size > 8 * len(data):
             raise CorruptArtifact("the table ends inside a codebook")
         if out_of_range:
             raise CorruptArtifact(f"codebook: a centroid after number {len(keys)} is out of range")
-        key += (window >> (LONGEST_CODE - size)) - (1 << order)
+        key += int(bits[first : here + size], 2) - (1 << order)
         at += size
         if key > MAX_KEY:
             raise CorruptArtifact(f"codebook: a centroid after number {len(keys)} is out of range")

@@ -109,7 +109,7 @@ class Stream:
     model: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BlockRecord:
     n_weights: int
     n_nonzero: int  # of a raw tensor: n_weights, not counted; of a sparse one: all but +0.0

@@ -8,10 +8,11 @@ File_SHA256.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from compress import codecs
 from compress.artifact import metadata as metadata_json
-from compress.artifact.checksums import crc32c, indices_crc32c, sha256
+from compress.artifact.checksums import array_crc32c, crc32c, indices_crc32c, sha256
 from compress.artifact.layout import (
     CRC_SIZE,
     DTYPES,
@@ -44,6 +45,12 @@ from compress.artifact.table import parse_layer_table
 from compress.errors import ArtifactError, CorruptArtifact, CorruptStream, InputError
 from compress.layer import Layer, RawTensor, SharedLayer
 from compress.regular_file import open_regular
+
+MAX_KEPT_MODELS = 1 << 24  # bytes, of a file's models once unpacked
+BATCH = 16  # blocks that are given to each thread at once
+
+_Models = tuple[Any, Any]  # codecs.Model, ContextModel or None: of the positions and of the codes
+_DecodeBlock = Callable[[npt.NDArray[Any], BlockRecord, bytes], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,23 +155,24 @@ def _decode(contents: Contents, portable_only: bool, threads: int) -> Artifact:
     if portable_only and contents.header.profile == HOST:
         coded = [r.name for r in contents.records if any(stream.coder_id in HOST_CODERS for stream in r.streams)]
         raise ArtifactError(f"{coded[0]}: coded by zstd, which the portable profile does not have")
-    models = {record.name: _models(record) for record in contents.records}
+    models = _checked_models(contents.records)
     values = {record.name: _zeros(record) for record in contents.records}
 
-    def decode(work: tuple[LayerRecord, int, BlockRecord, bytes]) -> None:
-        record, index, block, payload = work
-        if block.stored:
-            _check_payload(record, index, block, payload)
-            start = index << contents.header.block_log
-            with named(f"{record.name}: block {index}"):
-                _decode_block(values[record.name][start : start + block.n_weights], record, models[record.name], block, payload)
+    def decode(work: tuple[_DecodeBlock, LayerRecord, int, BlockRecord, bytes]) -> None:
+        decode_block, record, index, block, payload = work
+        _check_payload(record, index, block, payload)
+        start = index << contents.header.block_log
+        with named(f"{record.name}: block {index}"):
+            decode_block(values[record.name][start : start + block.n_weights], block, payload)
 
+    stored = _stored_blocks(contents, models)
     if threads > 1:
         with ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(decode, contents.blocks()):  # of several errors, the first in the file's order is raised
-                pass
+            while batch := list(islice(stored, BATCH * threads)):
+                for _ in pool.map(decode, batch):  # of several errors, the first in the file's order is raised
+                    pass
     else:
-        for work in contents.blocks():
+        for work in stored:
             decode(work)
     layers = {record.name: _layer(record, values[record.name]) for record in contents.records}
     profile = "host" if contents.header.profile == HOST else "portable"
@@ -172,7 +180,32 @@ def _decode(contents: Contents, portable_only: bool, threads: int) -> Artifact:
     return Artifact(contents.metadata, layers, contents.header.version, profile, len(data), _check_sha256(data))
 
 
-def _models(record: LayerRecord) -> tuple[Any, Any]:
+def _checked_models(records: list[LayerRecord]) -> dict[str, _Models]:
+    """Every layer's models are looked at before memory is taken for weights. The first of them are kept; of the others, which
+    take a few bytes of a file each and 128 KB once unpacked, one at a time is unpacked again."""
+    kept, size_bytes = {}, 0
+    for record in records:
+        models = _models(record)
+        size_bytes += sum(getattr(model, "nbytes", 0) for model in models)
+        if size_bytes <= MAX_KEPT_MODELS:
+            kept[record.name] = models
+    return kept
+
+
+def _stored_blocks(
+    contents: Contents, models: dict[str, _Models]
+) -> Iterator[tuple[_DecodeBlock, LayerRecord, int, BlockRecord, bytes]]:
+    """The blocks that have a payload, each with what decodes those of its layer."""
+    of = decode_block = None
+    for record, index, block, payload in contents.blocks():
+        if not block.stored:
+            continue
+        if record is not of or decode_block is None:
+            of, decode_block = record, _block_decoder(record, models.get(record.name) or _models(record))
+        yield decode_block, record, index, block, payload
+
+
+def _models(record: LayerRecord) -> _Models:
     """Of the positions (or levels) and of the codes; they must take the bytes that the table gives them, all of them."""
     with named(record.name):
         alphabet = POSITION_ALPHABET.get(record.position_mode, record.n_codes)
@@ -217,37 +250,39 @@ def _check_sha256(data: bytes) -> str:
     return sha256(data).hex()
 
 
-def _decode_block(
-    values: npt.NDArray[Any],
-    record: LayerRecord,
-    models: tuple[Any, Any],
-    block: BlockRecord,
-    payload: bytes,
-) -> None:
-    """values: the block's part of the layer, shape (n_weights,), all zero; its indices, raw values or bits are put there."""
+def _block_decoder(record: LayerRecord, models: _Models) -> _DecodeBlock:
+    """What decodes a layer's blocks: takes the block's part of the layer, shape (n_weights,), all zero, and puts its indices, raw
+    values or bits there. The coders' tables are made here, once."""
     if record.kind in RAW_KINDS:
-        values[:] = np.frombuffer(payload, DTYPES[record.kind])
-        return
+        return lambda values, _, payload: np.copyto(values, np.frombuffer(payload, DTYPES[record.kind]))
     if record.position_mode == PositionMode.LEVELS:
-        values[:] = _decode_levels(payload, record, models[0], block)
-        return
-    positions_model, codes_model = models
-    if record.kind in SPARSE_KINDS:
-        nonzero = sparse_values(payload[block.positions_size :], record.kind)
-    else:
-        nonzero = _decode_indices(payload[block.positions_size :], record, codes_model, block.n_nonzero)
-    if record.positions is None or positions_model is None:
-        values[:] = nonzero
-        return
-    coder = codecs.coder_by_id(record.positions.coder_id)
-    n_symbols = n_position_symbols(block, record.position_mode)
-    mask = mask_of(coder.decode(payload[: block.positions_size], positions_model, n_symbols), block, record.position_mode)
-    if record.kind in SPARSE_KINDS:
-        values[mask] = nonzero
-    else:
-        from compress.codecs.scatter import scatter  # with numba: the coders have imported it by now
+        return lambda values, block, payload: np.copyto(values, _decode_levels(payload, record, models[0], block))
+    positions, codes = _decoder(record.positions, models[0]), _decoder(record.codes, models[1])
 
-        scatter(mask, nonzero, values)
+    def decode_block(values: npt.NDArray[Any], block: BlockRecord, payload: bytes) -> None:
+        if record.kind in SPARSE_KINDS:
+            nonzero = sparse_values(payload[block.positions_size :], record.kind)
+        elif codes is None:  # a single value needs no codes
+            nonzero = indices_of(np.zeros(block.n_nonzero, np.uint8), record)
+        else:
+            nonzero = indices_of(codes(payload[block.positions_size :], block.n_nonzero), record)
+        if positions is None:
+            values[:] = nonzero
+            return
+        n_symbols = n_position_symbols(block, record.position_mode)
+        mask = mask_of(positions(payload[: block.positions_size], n_symbols), block, record.position_mode)
+        if record.kind in SPARSE_KINDS:
+            values[mask] = nonzero
+        else:
+            from compress.codecs.scatter import scatter  # with numba: the coders have imported it by now
+
+            scatter(mask, nonzero, values)
+
+    return decode_block
+
+
+def _decoder(stream: Stream | None, model: Any) -> codecs.Decoder | None:
+    return codecs.coder_by_id(stream.coder_id).decoder(model) if stream else None
 
 
 def _decode_levels(payload: bytes, record: LayerRecord, model: Any, block: BlockRecord) -> npt.NDArray[np.int32]:
@@ -260,17 +295,10 @@ def _decode_levels(payload: bytes, record: LayerRecord, model: Any, block: Block
     return indices_of_levels(levels, record)
 
 
-def _decode_indices(data: bytes, record: LayerRecord, model: codecs.Model | None, n_nonzero: int) -> npt.NDArray[np.int32]:
-    symbols: codecs.Symbols = np.zeros(n_nonzero, np.uint8)  # a single value needs no codes
-    if record.codes is not None and model is not None:
-        symbols = codecs.coder_by_id(record.codes.coder_id).decode(data, model, n_nonzero)
-    return indices_of(symbols, record)
-
-
 def _layer(record: LayerRecord, values: npt.NDArray[Any]) -> Layer:
     values = values.reshape(record.dims)
     if record.kind in SPARSE_KINDS:
-        computed = crc32c(values.tobytes())
+        computed = array_crc32c(values)
         if computed != record.values_crc:
             raise CorruptStream(f"{record.name}: decoded values have CRC-32C {computed:08x}, stored {record.values_crc:08x}")
         values = values.view(DTYPES[record.kind])

@@ -41,6 +41,8 @@ from compress.codecs.bits import Cursor, write_varint
 from compress.errors import ArtifactError, CorruptArtifact, LimitExceeded, UnsupportedVersion
 from compress.layer import MAX_CENTROIDS, MAX_LEVEL, MAX_VALUE, MIN_STEP
 
+KINDS, POSITION_MODES = frozenset(Kind), frozenset(PositionMode)
+
 
 def pack_layer_table(records: Sequence[LayerRecord]) -> bytes:
     previous = ""
@@ -64,10 +66,10 @@ def parse_layer_table(table: bytes, header: FileHeader, *, max_weights: int) -> 
             raise CorruptArtifact(f"{name}: named twice")
         names.add(name)
         try:
-            record = _parse_record(cursor, name, 1 << header.block_log, max_weights - n_weights)
+            record = _parse_record(cursor, name, start, 1 << header.block_log, max_weights - n_weights)
         except ArtifactError as error:
             raise type(error)(f"{name}: {error}") from error
-        records.append(replace(record, record_size=cursor.offset - start))
+        records.append(record)
         n_weights += record.n_weights
         payload_size += sum(block.payload_size for block in record.blocks)
     if not records:
@@ -141,9 +143,10 @@ def _parse_name(cursor: Cursor, previous: str) -> str:
     return name
 
 
-def _parse_record(cursor: Cursor, name: str, block_size: int, weights_left: int) -> LayerRecord:
+def _parse_record(cursor: Cursor, name: str, start: int, block_size: int, weights_left: int) -> LayerRecord:
+    """start: where its name's fields begin."""
     kind_and_dims = cursor.u8()
-    if kind_and_dims & 15 not in list(Kind):
+    if kind_and_dims & 15 not in KINDS:
         raise CorruptArtifact(f"kind {kind_and_dims & 15}, allowed 0 to {max(Kind)}")
     kind, n_dims = Kind(kind_and_dims & 15), kind_and_dims >> 4
     if n_dims > MAX_DIMS:
@@ -164,11 +167,24 @@ def _parse_record(cursor: Cursor, name: str, block_size: int, weights_left: int)
     if kind not in RAW_KINDS:
         mode, positions, codes = _parse_streams(cursor, record)
         record = replace(record, position_mode=mode, positions=positions, codes=codes)
-    blocks = tuple(
-        _parse_block(cursor, record, index, min(block_size, record.n_weights - index * block_size))
-        for index in range(-(-record.n_weights // block_size))
-    )
-    return replace(record, blocks=blocks)
+    blocks = _parse_blocks(cursor, record, block_size)
+    return replace(record, blocks=blocks, record_size=cursor.offset - start)
+
+
+def _parse_blocks(cursor: Cursor, record: LayerRecord, block_size: int) -> tuple[BlockRecord, ...]:
+    """All-zero blocks, of which each byte of a table may be one, are one object."""
+    n_full, rest = divmod(record.n_weights, block_size)
+    all_zero = BlockRecord(block_size, 0, 0, 0, 0, 0, 0)
+    blocks: list[BlockRecord] = []
+    while len(blocks) < n_full:
+        if record.positions and cursor.data[cursor.offset : cursor.offset + 1] == b"\0":
+            cursor.offset += 1
+            blocks.append(all_zero)
+        else:
+            blocks.append(_parse_block(cursor, record, len(blocks), block_size))
+    if rest:
+        blocks.append(_parse_block(cursor, record, n_full, rest))
+    return tuple(blocks)
 
 
 def _parse_codebook(cursor: Cursor, kind: Kind) -> npt.NDArray[Any]:
@@ -199,7 +215,7 @@ def _parse_step(cursor: Cursor) -> tuple[np.float32, int, int]:
 
 def _parse_streams(cursor: Cursor, record: LayerRecord) -> tuple[PositionMode, Stream | None, Stream | None]:
     mode_and_coder = cursor.u8()
-    if mode_and_coder & 15 not in list(PositionMode):
+    if mode_and_coder & 15 not in POSITION_MODES:
         raise CorruptArtifact(f"position mode {mode_and_coder & 15}, allowed 0 to {max(PositionMode)}")
     mode, coder_id = PositionMode(mode_and_coder & 15), mode_and_coder >> 4
     if mode == PositionMode.DENSE:

@@ -12,6 +12,7 @@ nothing: numba is imported with the first coder that needs it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -23,6 +24,7 @@ from compress.errors import CorruptArtifact
 Model = npt.NDArray[np.integer[Any]]
 Symbols = npt.NDArray[np.integer[Any]]
 Buffer = bytes | bytearray | memoryview
+Decoder = Callable[[Buffer, int], Symbols]  # a stream and its number of symbols
 
 CODERS = {"stored": 0, "huffman": 1, "range": 2, "zstd": 3}  # the Coder_Id that a file stores
 CONTEXT = 4  # the Coder_Id of `context`, which is no Coder: it takes levels, and their places in the tensor
@@ -59,6 +61,10 @@ class Coder(Protocol):
 
     def decode(self, data: Buffer, model: Model, n_symbols: int) -> Symbols:
         """Inverse of encode: uint8 if the alphabet is at most 256, else uint16. All of `data` is used, or CorruptStream."""
+        ...
+
+    def decoder(self, model: Model) -> Decoder:
+        """As decode, under one model: its tables are made once, for all blocks of a layer."""
         ...
 
 

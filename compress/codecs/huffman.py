@@ -21,10 +21,12 @@ a reader refuses others, and a byte that it does not need.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from compress.codecs import Buffer, Model, Symbols
+from compress.codecs import Buffer, Decoder, Model, Symbols
 from compress.codecs.jit import jit
 from compress.codecs.symbols import check_alphabet, counted, symbol_dtype, to_encode
 from compress.errors import CorruptStream
@@ -140,8 +142,8 @@ def _read_run(data: Buffer, at: int) -> tuple[int, int]:
 
 def _canonical(lengths: Model) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Present symbols in the order of their codes, their lengths, and their codes followed by zeros up to MAX_BITS."""
-    order = np.argsort(lengths, kind="stable")
-    order = order[lengths[order] > 0]
+    present = np.flatnonzero(lengths)
+    order = present[np.argsort(lengths[present], kind="stable")]
     sizes = WHOLE >> lengths[order].astype(np.int64)  # how many 15-bit windows start with the code
     return order, lengths[order].astype(np.int64), np.cumsum(sizes) - sizes
 
@@ -160,6 +162,10 @@ def encode(symbols: Symbols, model: Model) -> bytes:
 
 
 def decode(data: Buffer, model: Model, n_symbols: int) -> Symbols:
+    return decoder(model)(data, n_symbols)
+
+
+def decoder(model: Model) -> Decoder:
     order, lengths, windows = _canonical(model)
     short = lengths <= TABLE_BITS
     table = np.zeros(1 << TABLE_BITS, np.int32)  # symbol << 4 | length; 0: a longer code, or none
@@ -167,6 +173,12 @@ def decode(data: Buffer, model: Model, n_symbols: int) -> Symbols:
     table[: len(entries)] = entries
     n_shorter = np.cumsum(np.bincount(lengths, minlength=MAX_BITS + 1))  # codes up to each length
     ends = np.append(windows, windows[-1] + (WHOLE >> lengths[-1]))[n_shorter]  # first window of longer codes
+    tables = (table, ends, n_shorter, order)
+    return lambda data, n_symbols: _decoded(data, tables, n_symbols).astype(symbol_dtype(len(model)))
+
+
+def _decoded(data: Buffer, tables: tuple[npt.NDArray[Any], ...], n_symbols: int) -> npt.NDArray[np.uint16]:
+    table, ends, n_shorter, order = tables
     words = np.zeros(len(data) // 4 + 3, ">u4")  # zeros after the end: the kernel reads at most 47 bits ahead
     words.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
     out = np.zeros(n_symbols, np.uint16)
@@ -178,7 +190,7 @@ def decode(data: Buffer, model: Model, n_symbols: int) -> Symbols:
         raise CorruptStream(f"huffman: {len(data)} bytes, {n_symbols} symbols end in byte {(n_bits + 7) // 8}")
     if n_bits % 8 and data[-1] & (0xFF >> n_bits % 8):
         raise CorruptStream("huffman: the bits after the last symbol are not zero")
-    return out.astype(symbol_dtype(len(model)))
+    return out
 
 
 @jit("void(uint16[::1], int64[::1], int64[::1], uint8[::1])")

@@ -29,10 +29,12 @@ Example: frequencies 8192 8192, symbols 1 0 1. low, span are 0, ffffffff; 7fffe0
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
-from compress.codecs import Buffer, Model, Symbols
+from compress.codecs import Buffer, Decoder, Model, Symbols
 from compress.codecs.bits import read_varint, write_varint
 from compress.codecs.jit import jit
 from compress.codecs.symbols import check_alphabet, counted, symbol_dtype, to_encode
@@ -128,17 +130,26 @@ def encode(symbols: Symbols, model: Model) -> bytes:
 
 
 def decode(data: Buffer, model: Model, n_symbols: int) -> Symbols:
+    return decoder(model)(data, n_symbols)
+
+
+def decoder(model: Model) -> Decoder:
     dtype = symbol_dtype(len(model))
     present = np.flatnonzero(model)
-    if n_symbols == 0 or len(present) == 1:
-        if len(data):
-            raise CorruptStream(f"range: {len(data)} bytes where {n_symbols} symbols are none")
-        return np.full(n_symbols, present[0], dtype)
-    stream = padded(data, "range", if_empty=f"stream ends at symbol 0 of {n_symbols}")
-    out = np.zeros(n_symbols, np.uint16)
-    n_done, n_read, code = _read(stream, model, present, out)
-    check_end(stream, "range", "symbol", n_symbols, n_done=n_done, n_read=n_read, code=code)
-    return out.astype(dtype)
+    kernel = _kernel(model, present) if len(present) > 1 else None
+
+    def decoded(data: Buffer, n_symbols: int) -> Symbols:
+        if n_symbols == 0 or kernel is None:
+            if len(data):
+                raise CorruptStream(f"range: {len(data)} bytes where {n_symbols} symbols are none")
+            return np.full(n_symbols, present[0], dtype)
+        stream = padded(data, "range", if_empty=f"stream ends at symbol 0 of {n_symbols}")
+        out = np.zeros(n_symbols, np.uint16)
+        n_done, n_read, code = kernel(int.from_bytes(stream[:4].tobytes(), "big"), stream, out)
+        check_end(stream, "range", "symbol", n_symbols, n_done=n_done, n_read=n_read, code=code)
+        return out.astype(dtype)
+
+    return decoded
 
 
 def padded(data: Buffer, coder: str, *, if_empty: str) -> npt.NDArray[np.uint8]:
@@ -176,17 +187,18 @@ def check_end(
         raise CorruptStream(f"{coder}: final state is {code}, must be less than {BOTTOM}")
 
 
-def _read(
-    stream: npt.NDArray[np.uint8], model: Model, present: npt.NDArray[np.int64], out: npt.NDArray[np.uint16]
-) -> tuple[int, int, int]:
-    """Symbols decoded into `out`, bytes read, and the code that is left; two present symbols need no division."""
-    code = int.from_bytes(stream[:4].tobytes(), "big")
+def _kernel(model: Model, present: npt.NDArray[np.int64]) -> Callable[..., tuple[int, int, int]]:
+    """Takes the code, a padded stream and the array for the symbols; gives the symbols decoded, the bytes read, and the code
+    that is left. Two present symbols need no division."""
+    sizes = model[present].astype(np.int64)
     if len(present) == 2:
         zero, one = present.tolist()
-        return _decode_binary(code, stream, zero, one, int(model[zero]), out)
-    sizes = model.astype(np.int64)
-    symbol_at = np.repeat(np.arange(len(model), dtype=np.uint16), sizes)  # (2^14,)
-    return _decode(code, stream, symbol_at, np.cumsum(sizes) - sizes, sizes, int(present[-1]), out)
+        return lambda code, stream, out: _decode_binary(code, stream, zero, one, int(sizes[0]), out)
+    symbol_at = np.repeat(present.astype(np.uint16), sizes)  # (2^14,)
+    all_sizes, starts = np.zeros(len(model), np.int64), np.zeros(len(model), np.int64)
+    all_sizes[present], starts[present] = sizes, np.cumsum(sizes) - sizes
+    last = int(present[-1])
+    return lambda code, stream, out: _decode(code, stream, symbol_at, starts, all_sizes, last, out)
 
 
 @jit("void(uint8[::1], int64)")

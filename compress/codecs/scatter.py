@@ -18,11 +18,11 @@ def scatter(mask: npt.NDArray[np.bool_], codes: npt.NDArray[np.int32], out: npt.
 
 @jit("int64(uint8[::1], int32[::1], int32[::1])")
 def _scatter(mask: Any, codes: Any, out: Any) -> int:
-    used, last = 0, len(codes) - 1
+    used, last = np.int64(0), len(codes) - 1
     if last < 0:
         out[:] = 0
         return int(np.count_nonzero(mask))
     for i in range(min(len(mask), len(out))):
         out[i] = codes[min(used, last)] * mask[i]  # no branch: a mask is hard to predict
         used += np.int64(mask[i])
-    return used
+    return int(used)

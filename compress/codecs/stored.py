@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from compress.codecs import Buffer, Model, Symbols
+from compress.codecs import Buffer, Decoder, Model, Symbols
 from compress.codecs.symbols import check_alphabet, check_decoded, symbol_dtype, to_encode
 from compress.errors import CorruptStream
 
@@ -44,6 +44,10 @@ def encode(symbols: Symbols, model: Model) -> bytes:
         -1, 8 * dtype.itemsize
     )  # (n, 8 or 16)
     return np.packbits(bits[:, bits.shape[1] - width :]).tobytes()
+
+
+def decoder(model: Model) -> Decoder:
+    return lambda data, n_symbols: decode(data, model, n_symbols)
 
 
 def decode(data: Buffer, model: Model, n_symbols: int) -> Symbols:

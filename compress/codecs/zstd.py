@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from compress.codecs import Buffer, Model, Symbols
+from compress.codecs import Buffer, Decoder, Model, Symbols
 from compress.codecs.symbols import check_alphabet, check_decoded, symbol_dtype, to_encode
 from compress.errors import CorruptStream
 
@@ -40,6 +40,10 @@ def encode(symbols: Symbols, model: Model) -> bytes:
         level=zstandard.MAX_COMPRESSION_LEVEL, write_checksum=False, write_content_size=True, threads=0
     )
     return compressor.compress(content)
+
+
+def decoder(model: Model) -> Decoder:
+    return lambda data, n_symbols: decode(data, model, n_symbols)
 
 
 def decode(data: Buffer, model: Model, n_symbols: int) -> Symbols:
