@@ -7,7 +7,7 @@ RECIPE ?= pipelines/deep.yaml
 PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format wheel smoke gate native demo bench bench-native bench-rate results clean
+.PHONY: help install run test lint format wheel smoke audit gate native demo torture bench bench-native bench-rate results clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ wheel: install ## Build the wheel and the source archive into dist/.
 smoke: wheel ## Install the wheel in a new environment, away from the checkout, and run its commands there.
 	bash .ci/smoke dist/*.whl constraints.txt
 
+audit: ## Look for known vulnerabilities of the tested versions (constraints.txt); says so where the advisory service does not answer.
+	$(PYTHON) .ci/audit constraints.txt
+
 gate: install ## Judge the published files by artifacts/limits.yaml.
 	$(BIN)/squeeze-compress check --limits artifacts/limits.yaml
 
@@ -71,6 +74,11 @@ bench-rate: install ## Plot the published files beside NNCodec, which gets an en
 	$(BIN)/python benchmarks/rate_accuracy.py artifacts/smallest.sqz artifacts/squeezenet11-*.sqz --nncodec .venv-nncodec/bin/python -o docs/rate-accuracy-v11
 	$(BIN)/python benchmarks/rate_accuracy.py artifacts/squeezenet10-350k.sqz artifacts/han-6bit.sqz --nncodec .venv-nncodec/bin/python -o docs/rate-accuracy-v10 \
 	  --teacher 'net:$$SQUEEZE_DATA/../anchors/compressed_SqueezeNet.net'
+
+TORTURE_SECONDS ?= 0
+torture: install ## Fuzz, damage files, kill runs, fill disks, encode large nets: hours (TORTURE_SECONDS=60: a sample, some minutes).
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torture]'
+	bash torture/all.sh $(TORTURE_SECONDS)
 
 RESULTS := bypass squeeze-ratio 3x3-share deep-compression centroids
 

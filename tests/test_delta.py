@@ -170,6 +170,33 @@ def test_pieces_are_small_whatever_the_lengths():
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
+class Broken(io.BytesIO):
+    def read(self, size=-1):
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize(
+    ("body", "base", "error", "message"),
+    [
+        (None, BASE[:100], CorruptArtifact, "the base became shorter while it was read"),
+        (b"", BASE, CorruptArtifact, "the delta became shorter while it was read"),
+        (None, Broken(), InputError, "the base cannot be read: Input/output error"),
+        (Broken(), BASE, InputError, "the delta cannot be read: Input/output error"),
+    ],
+)
+def test_files_that_change_or_fail_while_they_are_read(body, base, error, message):
+    packed = pack_instructions([Copy(50, 100)])
+    header = DeltaHeader(Form.BLOCK, BODY_OFFSET + len(packed) + 4, len(BASE), 100, bytes(32), bytes(32))
+    files = [file if isinstance(file, Broken) else io.BytesIO(packed if file is None else file) for file in (body, base)]
+    with pytest.raises(error, match=message):
+        list(block_delta.pieces(files[0], header, files[1]))
+
+
+def test_a_body_that_became_shorter_while_it_was_read():
+    with pytest.raises(CorruptArtifact, match="became shorter while it was read"):
+        list(delta_apply._read(io.BytesIO(b"1234"), 5))
+
+
 def test_every_truncation_is_refused(place):
     data = file_of(pack_instructions([Literal(b"new file!")]))
     assert place(data) == b"new file!"
@@ -299,6 +326,30 @@ def test_the_same_file_needs_next_to_nothing(pair):
     assert delta.make(old, old, form="block").size_bytes < 110
     made = delta.make(old, old, form="symbol")
     assert made.size_bytes < 170 and made.n_changed == 0 and made.n_compared == 327
+
+
+def test_what_is_said_of_an_update(tmp_path):
+    """Weights of another type count as changed, one by one; those of another shape, or of no layer of the base, are not compared."""
+    values = np.arange(40, dtype=np.float32)
+    layers = {name: RawTensor(name, values) for name in "abcd"}
+    new = {
+        "a": RawTensor("a", values),
+        "b": RawTensor("b", np.where(values == 3, 9, values).astype(np.float32)),
+        "c": RawTensor("c", values.astype(np.float16)),
+        "d": RawTensor("d", values.reshape(8, 5)),
+        "e": RawTensor("e", values),
+    }
+    old_file, new_file = (
+        tiny_net.write(tmp_path / "old.sqz", [*layers.values()]),
+        tiny_net.write(tmp_path / "new.sqz", [*new.values()]),
+    )
+    made = delta.make(old_file, new_file)
+    assert (made.n_compared, made.n_changed) == (120, 41)
+    said = made.to_json()
+    assert (said["form"], said["size_bytes"], said["saves_bytes"]) == ("block", len(made.data), len(made.data) < made.new_size)
+    assert "data" not in said and said["n_changed"] == 41
+    unlike = tiny_net.write(tmp_path / "unlike.sqz", [RawTensor("x", np.ones(2, np.float32))])
+    assert not delta.make(old_file, unlike).saves_bytes
 
 
 def test_damaged_and_missing_files_are_named(pair, tmp_path):

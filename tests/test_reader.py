@@ -1,10 +1,11 @@
 """Damage of every kind to small files; see also test_golden.py for files that are wrong under right checksums."""
 
+import json
 import tracemalloc
 
 import numpy as np
 import pytest
-from make_golden import GOLDEN, assemble, block, centroids, positions, shared_head, small_net, sparse_blocks
+from make_golden import GOLDEN, assemble, block, centroids, digests, positions, shared_head, small_net, sparse_blocks
 
 from compress.artifact import reader, writer
 from compress.artifact.inspect import inspect
@@ -127,6 +128,14 @@ def test_portable_only_refuses_zstd_by_name():
     with pytest.raises(ArtifactError, match=r"sparse_raw_zstd\.sqz: conv\.weight: coded by zstd"):
         reader.read(GOLDEN / "sparse_raw_zstd.sqz", portable_only=True)
     assert reader.read(GOLDEN / "coder_range.sqz", portable_only=True).profile == "portable"
+
+
+@pytest.mark.parametrize("kept", [0, 300, 1 << 24])
+def test_models_that_are_not_kept_are_unpacked_again(monkeypatch, kept):
+    monkeypatch.setattr(reader, "MAX_KEPT_MODELS", kept)
+    for name in ("coder_huffman", "coder_range", "levels", "sparse_raw_range"):
+        path = GOLDEN / f"{name}.sqz"
+        assert digests(reader.read(path, threads=2)) == json.loads(path.with_suffix(".json").read_text())["tensors"]
 
 
 def test_raw_tensors_keep_every_bit():

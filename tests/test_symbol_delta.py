@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import delta_file
 import numpy as np
 import pytest
 import tiny_net
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from make_golden import assemble
 
 from compress.artifact import delta, delta_apply, layer_integers, reader, symbol_delta, symbol_layout, writer
+from compress.artifact.delta_layout import Form
 from compress.artifact.symbol_layout import LayerChange, MetadataChange, Op, SymbolBody
 from compress.artifact.table import pack_layer_table
 from compress.artifact.writer_settings import Settings, settings_of
@@ -339,7 +341,22 @@ def test_every_changed_byte_is_refused_or_makes_another_file(tmp_path):
     assert not (tmp_path / "out.sqz").exists()
 
 
+def test_a_size_that_is_not_the_new_file_s(tmp_path):
+    (tmp_path / "base.sqz").write_bytes(BASE)
+    update = delta_file.file_of(body_of(), BASE, BASE, form=Form.SYMBOL, new_size=len(BASE) + 1)
+    (tmp_path / "update.sqzd").write_bytes(update)
+    with pytest.raises(CorruptArtifact, match=f"makes a file of {len(BASE)} bytes, declares {len(BASE) + 1}"):
+        delta_apply.apply(tmp_path / "base.sqz", tmp_path / "update.sqzd", tmp_path / "new.sqz")
+    assert not (tmp_path / "new.sqz").exists()
+
+
 # --- layers as integers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("array", [np.zeros((2, 2), np.float32), np.array(1, np.float16), np.zeros(3, np.int64)])
+def test_tensors_that_are_neither_codebook_nor_step(array):
+    with pytest.raises(CorruptArtifact, match="is neither a codebook nor a step"):
+        layer_integers.Values.from_tensor(RawTensor("a", array))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

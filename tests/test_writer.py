@@ -115,6 +115,17 @@ def test_random_layers_round_trip_with_any_number_of_threads(layers, block_size)
     assert_same(reader.read_bytes(data, threads=2).layers, layers)
 
 
+@pytest.mark.parametrize("large", [1, 1000, 1 << 24])
+def test_layers_go_to_threads_in_batches(monkeypatch, large):
+    """A batch ends with a layer that makes it large, or with four layers a thread."""
+    net = [*small_net(), *small_net()]
+    net = [replace(layer, name=f"{i}.{layer.name}") for i, layer in enumerate(net)]
+    monkeypatch.setattr(writer, "LARGE_BATCH", large)
+    assert writer.to_bytes(net, {}, threads=2) == writer.to_bytes(net, {})
+    batches = [len(batch) for batch in writer._batches(iter(net), 2)]
+    assert batches == {1: [1] * 24, 1000: [8, 8, 8], 1 << 24: [8, 8, 8]}[large]
+
+
 def kind_of(layer, **options):
     return writer.encode_layer(layer, **options).record.kind
 
