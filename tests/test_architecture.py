@@ -72,7 +72,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 # Imported by `--help`: no numpy either.
-LIGHT = {"", "cores", "errors"} | {name for name in MODULES if name.split(".")[0] == "cli"}
+LIGHT = {"", "cores", "display.plain", "errors"} | {name for name in MODULES if name.split(".")[0] == "cli"}
 
 
 def is_type_checking(node):

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.codecs.bits import read_varint, write_varint
-from compress.errors import CorruptStream
+from compress.codecs.bits import Cursor, read_varint, write_varint
+from compress.errors import CorruptArtifact, CorruptStream
 
 
 @given(st.integers(0, (1 << 35) - 1), st.binary(max_size=3), st.binary(max_size=3))
@@ -38,6 +38,27 @@ def test_corrupt_varint_is_refused(stream, message):
 def test_value_out_of_range_is_refused(value):
     with pytest.raises(ValueError, match="0 to 2\\^35 - 1"):
         write_varint(value)
+
+
+def test_fields_one_after_the_other():
+    cursor = Cursor(bytes.fromhex("07 0d f0 ad 0b ac 02 03 61 62 63 00 ff ee"), "the table ends")
+    assert (cursor.u8(), cursor.u32(), cursor.varint()) == (7, 0x0BADF00D, 300)
+    assert (cursor.sized(), cursor.sized(), cursor.take(2), cursor.offset) == (b"abc", b"", b"\xff\xee", 14)
+    assert cursor.take(0) == b""
+
+
+@pytest.mark.parametrize(
+    ("data", "read", "n_short"),
+    [
+        ("", Cursor.u8, 1),
+        ("01 02 03", Cursor.u32, 1),
+        ("04 61 62 63", Cursor.sized, 1),
+        ("ff ff ff ff 7f", Cursor.sized, (1 << 35) - 1),
+    ],
+)
+def test_fields_that_are_cut(data, read, n_short):
+    with pytest.raises(CorruptArtifact, match=f"^the table ends, {n_short:,} bytes short$"):
+        read(Cursor(bytes.fromhex(data), "the table ends"))
 
 
 @given(st.binary(max_size=8))

@@ -35,6 +35,16 @@ def test_round_trip_and_independent_decoder(shape):
     assert n_bits / 8 <= len(stream) <= 1.005 * n_bits / 8 + 2
 
 
+def test_round_trip_and_independent_decoder_where_little_changes():
+    """The shares of rows and columns that changed come down to nothing, and from there up again."""
+    old = np.arange(4000) % 5
+    new = old.copy()
+    new[[0, 2000, 2001, 2040, 3999]] += [1, -1, 2, 7, -300]
+    stream = changes.encode(old, new, 40)
+    np.testing.assert_array_equal(changes.decode(stream, old, 40), new)
+    assert plain_changes.decode(stream, old.tolist(), (100, 40))[0] == new.tolist()
+
+
 integers = st.one_of(st.integers(-3, 3), st.integers(0, 2**32 - 1))
 
 
@@ -88,6 +98,33 @@ def test_known_bytes():
     old, new = np.array([2, 0, -1, 5]), np.array([3, 0, -4, 5])
     assert changes.encode(old, new, 4).hex(" ") == "38 dc"
     assert changes.encode(old, old, 4).hex(" ") == "be"
+
+
+# After the last of these the end of the interval carries into the byte before it.
+@pytest.mark.parametrize(
+    ("old", "new", "stream"),
+    [
+        ([-2, 0, -2, -1, 2, 1], [-4, 0, -1, -1, 2, -1], "5d 82 00"),
+        ([0, 2, -3, -2, 1, -3, -3], [0, 3, -3, -2, 1, -4, -3], "8f 00"),
+    ],
+)
+def test_known_bytes_of_a_carry_at_the_end(old, new, stream):
+    data = changes.encode(np.array(old), np.array(new), len(old))
+    assert data.hex(" ") == stream
+    assert changes.decode(data, np.array(old), len(old)).tolist() == new
+    assert plain_changes.decode(data, old, (1, len(old)))[0] == new
+
+
+def test_a_change_of_too_many_bits_is_refused():
+    """Every decision is a 1 where the stream is zeros: a change without an end."""
+    with pytest.raises(CorruptStream, match="or a level changes by more than 8,589,934,591, at level 0 of 2"):
+        changes.decode(bytes(40), np.zeros(2, np.int64), 1)
+
+
+def test_large_levels_that_hardly_change():
+    old = np.array([changes.LARGEST, -changes.LARGEST, changes.LARGEST])
+    new = old + np.array([0, 3, -changes.MAX_CHANGE])
+    np.testing.assert_array_equal(changes.decode(changes.encode(old, new, 3), old, 3), new)
 
 
 def test_what_cannot_be_coded_is_refused():

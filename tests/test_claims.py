@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from compress.artifact.inspect import inspect, parts_of
 from compress.ledger import ledger
 
 ROOT = Path(__file__).parent.parent
@@ -13,10 +14,14 @@ ROWS = ledger.read(ROOT / "artifacts" / "ledger.csv")
 ALEXNET_BYTES = 240_000_000
 
 # Tables by their first line. Of those that are not recomputed, the last column or the text names the script that measures.
-RECOMPUTED = {"file | bytes | x smaller than AlexNet", "file | bytes | set | n", "training | top-1 | file | top-1 of it, drop"}
+RECOMPUTED = {
+    "file | bytes | x smaller than AlexNet",
+    "file | bytes | set | n",
+    "training | top-1 | file | top-1 of it, drop",
+    "sent | bytes a device | bytes for all",
+}
 MEASURED_BY_SCRIPTS = {
     "what | measured | by",
-    "sent | bytes a device | bytes for all",
     "`deep.sqz` at 224 pixels, one thread, quiet | measured (`benchmarks/inference.py`)",
 }
 WITHOUT_FIGURES = {"command |", "code |", "figure |", "file |"}
@@ -121,6 +126,42 @@ def test_the_table_of_trainings(cells):
     first, last = row_of(name, "baseline"), row_of(name, "encode")
     assert plain(cells[1]) == f"{100 * first.top1:.1f}"
     assert cells[3].replace("**", "") == f"{100 * last.top1:.1f}, {drop(last)}, agreement {share(last.agreement)}"
+
+
+@pytest.mark.parametrize("cells", [r for r in table("file | bytes | x smaller") if not name_of(r[0])], ids=lambda r: r[0] + r[1])
+def test_ratios_of_files_that_are_not_ours(cells):
+    assert cells[2] == str(round(ALEXNET_BYTES / int(plain(cells[1]))))
+
+
+def test_fp32_is_four_bytes_a_parameter():
+    parameters = row_of("smallest", "baseline").parameters
+    said = [r[1] for start in ("file | bytes | x", "file | bytes | set") for r in table(start) if "fp32" in r[0]]
+    assert len(said) == 3 and {int(plain(size)) for size in said} == {4 * parameters}
+    assert f"fp32 {4 * parameters / 1e6:.2f} MB" in README
+
+
+# Bytes of the updates are measured by benchmarks/delta.py; what a million devices take at 100 kbit/s follows from them.
+@pytest.mark.parametrize("cells", table("sent | bytes a device"), ids=lambda r: r[0])
+def test_the_table_of_updates(cells):
+    size = int(plain(cells[1]))
+    assert int(plain(cells[2])) == 10**6 * size
+    hours = 8 * size / 100_000 / 3600
+    assert float(cells[3]) == pytest.approx(hours, rel=0.1) and cells[4] == f"{10**6 * hours:,.0f}"
+    assert size == {"AlexNet, float32": ALEXNET_BYTES, "SqueezeNet v1.1, float32": 4_941_984}.get(cells[0], size)
+
+
+def test_what_is_beside_the_codes_of_a_file():
+    [said] = [r[1] for r in table("what | measured") if "coder models of `deep.sqz`" in r[0]]
+    parts = parts_of(inspect(ROOT / "artifacts" / "deep.sqz"))
+    assert said == f"{parts.table_bytes + parts.model_bytes:,} bytes; its codebooks take {parts.codebook_bytes:,} more"
+    [decoding] = [r[1] for r in table("`deep.sqz` at 224 pixels") if r[0].startswith("decoding alone")]
+    assert f"for {parts.size_bytes:,} bytes;" in decoding
+
+
+def test_the_published_files_are_there():
+    files = {path.name for path in (ROOT / "artifacts").glob("*.sqz")}
+    assert set(re.findall(r"artifacts/([\w-]+\.sqz)", README)) <= files
+    assert f"on the {len(files)} published files" in README
 
 
 def test_what_make_run_ends_with():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compress.codecs import context
+from compress.codecs import context, context_kernel
 from compress.errors import CorruptStream
 
 SHAPES = [(1,), (7,), (3, 5), (4, 2, 3, 3), (2, 3, 1, 1), (2, 1, 5, 5), (3, 2, 2, 3), (2, 3, 4)]
@@ -70,11 +70,49 @@ def test_known_bytes():
     assert context.encode(levels, context.Geometry.of((1, 3)), model) == bytes.fromhex("7b 94")
 
 
+# After the last of these the end of the interval carries into the bytes before it.
+@pytest.mark.parametrize(
+    ("values", "context_set", "mean", "stream"),
+    [([0, 0, -3, -3, 1], 0, 22, "94 ed 00"), ([1, 0, 3, -1], 1, 20, "79 00"), ([2, 0, 1, 0], 1, 12, "3f 00")],
+)
+def test_known_bytes_of_a_carry_at_the_end(values, context_set, mean, stream):
+    shape, model = (1, len(values)), context.ContextModel(context_set, mean)
+    data = context.encode(np.array(values, np.int32), context.Geometry.of(shape), model)
+    assert data.hex(" ") == stream
+    assert context.decode(data, context.Geometry.of(shape), model, len(values)).tolist() == values
+    assert plain_context.decode(data, context.pack_model(model), shape, len(values))[0] == values
+
+
+@pytest.mark.parametrize("model", [context.ContextModel(0, 16), context.ContextModel(1, context.MAX_MEAN)])
+def test_a_level_of_too_many_bits_is_refused(model):
+    """Every decision is a 1 where the stream is zeros: a level without an end."""
+    with pytest.raises(CorruptStream, match="or a level is above 4095, at level 0 of 2"):
+        context.decode(bytes(40), context.Geometry(1, 1, 1), model, 2)
+
+
 def test_model_is_the_mean_of_all_blocks():
     model = context.build_model([np.array([3, -3], np.int32), np.array([0, 0], np.int32)], 1)
     assert model == context.ContextModel(1, 24)
     assert context.unpack_model(b"??" + context.pack_model(model), 2) == (model, 4)
     assert context.build_model([np.zeros(4, np.int32)], 1).mean == 1
+    assert context.build_model([np.array([3], np.int32)], 1).mean == 48
+
+
+@pytest.mark.parametrize(("model", "mean"), [("00 01", 1), ("01 f0 ff 03", context.MAX_MEAN)])
+def test_the_smallest_and_the_largest_mean(model, mean):
+    data = bytes.fromhex(model)
+    assert context.unpack_model(data, 0) == (context.ContextModel(data[0], mean), len(data))
+
+
+def test_tables_are_those_of_the_page():
+    """Where no net of a test reaches, too."""
+    squash, stretch, counter_rates, column_rates, row_rates, logs = context_kernel.TABLES
+    assert squash[1:].tolist() == plain_context.SQUASHED
+    assert stretch.tolist() == plain_context.STRETCH
+    assert counter_rates.tolist() == [131072 // (2 * k + 3) for k in range(251)]
+    assert column_rates.tolist() == [65536 // (r + 2) for r in range(15)]
+    assert row_rates.tolist() == [65536 // (c + 6) for c in range(41)]
+    assert logs.tolist() == [plain_context.log(v) for v in range(2048)]
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,16 @@ def test_packed_models_are_small():
     assert len(huffman.pack_model(huffman.build_model(np.eye(1, 65536, 9)[0].astype(int)))) == 6
 
 
+# Symbols 0 and 9 have a bit each. Up to 16 symbols, each absent one is a nibble of 0; above, 8 of them are 0 and 7 (8 - 1).
+@pytest.mark.parametrize(("alphabet", "packed"), [(16, "10 00 00 00 01"), (17, "10 71")])
+def test_absent_symbols_of_small_and_large_alphabets(alphabet, packed):
+    model = np.zeros(alphabet, np.uint8)
+    model[[0, 9]] = 1
+    assert huffman.pack_model(model) == bytes.fromhex(packed)
+    unpacked, end = huffman.unpack_model(bytes.fromhex(packed) + b"?", 0, alphabet)
+    assert unpacked.tolist() == model.tolist() and end == len(bytes.fromhex(packed))
+
+
 def best_cost(counts, max_bits):
     """By trying every complete set of lengths."""
     tries = product(range(1, max_bits + 1), repeat=len(counts))

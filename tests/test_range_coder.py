@@ -151,6 +151,12 @@ def test_present_symbols_are_limited():
     assert range_coder.build_model(frequencies).sum() == 1 << 14
 
 
+def test_so_many_symbols_that_scaling_would_overflow_are_refused():
+    assert range_coder.build_model(np.array([(1 << 31) - 2, 1])).tolist() == [16383, 1]
+    with pytest.raises(ValueError, match=r"2147483648 symbols, a model is built from less than 2\^31"):
+        range_coder.build_model(np.array([(1 << 31) - 1, 1]))
+
+
 def test_symbol_outside_the_model_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="symbol 1 is not in the model"):
         range_coder.encode(np.array([0, 1]), np.array([8192, 0, 8192], np.uint16))

@@ -248,7 +248,6 @@ def main() -> None:
         return
     for name in ("hypothesis", "hypothesis.extra.numpy", "numba", "numpy", "pytest", "pydantic", "zstandard"):
         importlib.import_module(name)  # so that no child has to
-    end = time.monotonic() + options.seconds if options.seconds else float("inf")
     trees = {module: ast.parse(source_of(module).read_text()) for module in options.only}
     allowed = {}
     for module in sorted({mutant.module for mutant in every}):
@@ -257,6 +256,7 @@ def main() -> None:
             sys.exit(f"{module}: its tests fail without a change")
         allowed[module] = 10 * spent
         print(f"# {module}: {spent:.1f} s", flush=True)
+    end = time.monotonic() + options.seconds if options.seconds else float("inf")
     order = random.Random(options.seed).sample(every, len(every))
     tally = {module: [0, 0] for module in options.only}  # run, survived
     for mutant in order:
@@ -267,6 +267,8 @@ def main() -> None:
         if result == "passed":
             tally[mutant.module][1] += 1
             print(f"survived: {mutant}", flush=True)
+        if (n_done := sum(n for n, _ in tally.values())) % 100 == 0:
+            print(f"# {n_done:,} of {len(every):,}", flush=True)
     for module, (n_run, n_survived) in tally.items():
         n_all = sum(mutant.module == module for mutant in every)
         print(f"{module}: {n_run} of {n_all} mutants, {n_run - n_survived} found, {n_survived} survived")

@@ -9,16 +9,15 @@ import signal
 import sys
 import threading
 import traceback
-import unicodedata
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import click
 
+from compress.display.plain import plain
 from compress.errors import CompressError, InputError, MissingDependency, TrainingInterrupted
 
 KEEPS_STAGES = ("run", "train")  # the commands that go on, the next time, after what they had finished
-_CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # of Unicode's categories, what a terminal does not show but does
 
 
 class Group(click.Group):
@@ -71,11 +70,6 @@ def _terminated_is_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def plain(text: str) -> str:
-    """Control characters other than the line feed as escapes: a message may hold what a file or a server says of itself."""
-    return "".join(c if c == "\n" or unicodedata.category(c) not in _CONTROLS else ascii(c)[1:-1] for c in text)
 
 
 def _stop(ctx: click.Context, message: str) -> NoReturn:

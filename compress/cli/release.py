@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compress.cli.group import plain
 from compress.cli.options import as_json, file_to_write, seconds, sqz_file
+from compress.display.plain import plain
 
 if TYPE_CHECKING:
     from compress.release.pull import Access, Checks
