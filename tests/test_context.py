@@ -53,8 +53,17 @@ def test_within_half_a_percent_of_its_own_model():
     levels, geometry = correlated(shape), context.Geometry.of(shape)
     model = context.build_model([levels], context.NEIGHBOURS)
     stream = context.encode(levels, geometry, model)
-    _, n_bits = plain_context.decode(stream, context.pack_model(model), shape, len(levels))
-    assert n_bits / 8 <= len(stream) < 1.005 * n_bits / 8
+    plain, n_bits = plain_context.decode(stream, context.pack_model(model), shape, len(levels))
+    assert plain == levels.tolist() and n_bits / 8 <= len(stream) < 1.005 * n_bits / 8
+
+
+@pytest.mark.parametrize("mean", [1, 2, 3, 4, 5])
+def test_levels_far_above_their_mean(mean):
+    """The prediction is in steps of a mean, which a rounding of one moves."""
+    shape, model = (24, 4, 3, 3), context.ContextModel(context.NEIGHBOURS, mean)
+    levels, geometry = correlated(shape, seed=mean, scale=0.4), context.Geometry.of(shape)
+    stream = context.encode(levels, geometry, model)
+    assert plain_context.decode(stream, context.pack_model(model), shape, len(levels))[0] == levels.tolist()
 
 
 def test_neighbours_are_worth_something():

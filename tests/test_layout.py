@@ -21,6 +21,13 @@ def test_header_round_trip():
     assert layout.parse_file_header(packed, 1 << 33) == header
 
 
+def test_a_raw_tensor_has_no_streams():
+    assert layout.raw_block(3, 4, 7) == layout.BlockRecord(3, 3, 0, 0, 0, raw_size=12, payload_crc=7)
+    record = layout.LayerRecord("w", layout.Kind.RAW_F32, (3, 2))
+    assert (record.n_weights, record.n_codes, record.extent, record.streams, record.has_levels) == (6, 0, (0, 0), [], False)
+    assert (record.values_crc, record.blocks, record.record_size) == (0, (), 0)
+
+
 @pytest.mark.parametrize(("layers", "block_size"), [(small_net(), 1 << 20), (sparse_blocks(), 64), (pruned_net(), 64)])
 def test_a_parsed_table_packs_to_the_same_bytes(layers, block_size):
     data = writer.to_bytes(layers, {}, block_size=block_size)

@@ -55,7 +55,10 @@ def test_carry_runs_through_many_bytes():
 
 # 1 0 1 halves: low 9fffe000 after three symbols (docstring), up to the next multiple of 2^24: a0.
 # 0 of 8192 8192: low is 0, so is the byte. 1: low is 3ffff * 2000 = 7fffe000, the byte is 80.
-@pytest.mark.parametrize(("symbols", "stream"), [([], ""), ([0], "00"), ([1], "80"), ([1, 0, 1], "a0")])
+# 1 and then zeros keep that low, and a reader's code is the first 7fffe000 itself: 7f ff e0.
+@pytest.mark.parametrize(
+    ("symbols", "stream"), [([], ""), ([0], "00"), ([1], "80"), ([1, 0, 1], "a0"), ([1] + 16 * [0], "7f ff e0")]
+)
 def test_known_bytes(symbols, stream):
     assert range_coder.encode(np.array(symbols, np.uint8), HALVES) == bytes.fromhex(stream)
     assert range_coder.decode(bytes.fromhex(stream), HALVES, len(symbols)).tolist() == symbols

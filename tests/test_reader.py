@@ -130,6 +130,18 @@ def test_portable_only_refuses_zstd_by_name():
     assert reader.read(GOLDEN / "coder_range.sqz", portable_only=True).profile == "portable"
 
 
+def test_the_tables_of_a_layer_are_made_once(monkeypatch):
+    made, block_decoder = [], reader._block_decoder
+    monkeypatch.setattr(
+        reader, "_block_decoder", lambda record, models: made.append(record.name) or block_decoder(record, models)
+    )
+    layers = reader.read_bytes(SPARSE).layers
+    assert made == list(layers)
+    made.clear()
+    reader.read_bytes(writer.to_bytes(sparse_blocks(), {}, block_size=64))
+    assert made == ["a.weight", "b.weight", "c.weight", "d.weight"]
+
+
 @pytest.mark.parametrize("kept", [0, 300, 1 << 24])
 def test_models_that_are_not_kept_are_unpacked_again(monkeypatch, kept):
     monkeypatch.setattr(reader, "MAX_KEPT_MODELS", kept)
