@@ -238,6 +238,7 @@ TABLE_2 = (  # label, bits, what the paper's table says: size, reduction, top-1
     ("SqueezeNet", "32", "4.8 MB, 50x, 57.5"),
     ("SqueezeNet, 8 bits", "8", "0.66 MB, 363x, 57.5"),
     ("SqueezeNet, 6 bits", "6", "0.47 MB, 510x, 57.5"),
+    ("SqueezeNet, pruned in training, 6 bits", "6", ""),
 )
 WAYS = {  # of figure 6: the points of each line
     "pruned": ("pruned to 28%", "AlexNet, pruned", "pruned to 5%", "pruned to 2.5%"),
