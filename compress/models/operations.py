@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from compress.models.describe import alexnet_features
 from compress.recipe import AlexNetSpec, BuiltInSpec, SqueezeNetSpec
 
 Shape = tuple[int, ...]
@@ -185,15 +186,7 @@ def _squeezenet(flow: _Flow, spec: SqueezeNetSpec) -> Iterator[Operation]:
 
 
 def _alexnet(flow: _Flow, spec: AlexNetSpec, ranks: Mapping[str, int]) -> Iterator[Operation]:
-    yield flow.conv("conv1", "features.0", 64, 11, stride=4, padding=2)
-    yield flow.pool("pool1", "features.2", ceil=False)
-    yield flow.conv("conv2", "features.3", 192, 5, padding=2)
-    yield flow.pool("pool2", "features.5", ceil=False)
-    yield flow.conv("conv3", "features.6", 384, 3, padding=1)
-    yield flow.conv("conv4", "features.8", 256, 3, padding=1)
-    yield flow.conv("conv5", "features.10", 256, 3, padding=1)
-    yield flow.pool("pool5", "features.12", ceil=False)
-    yield flow.average("average", "avgpool", 6)
+    yield from alexnet_features(flow)
     for name, module, outputs in (
         ("fc6", "classifier.1", 4096),
         ("fc7", "classifier.4", 4096),
