@@ -74,11 +74,24 @@ def over_seeds(results: Iterable[Result]) -> list[SeedMean]:
     return [_of(group) for group in groups.values()]
 
 
+def only_difference(means: Sequence[SeedMean]) -> str | None:
+    """The field in which they differ, seeds apart; None where there are several, or where points have labels of their own."""
+    fields = [_but_seed(mean.results[0]) for mean in means]
+    names = {name for each in fields for name in each}
+    differ = [name for name in names if len({json.dumps(each.get(name)) for each in fields}) > 1]
+    if len(differ) != 1 or any(has_own_label(result) for mean in means for result in mean.results):
+        return None
+    return differ[0] if all(differ[0] in each for each in fields) else None
+
+
+def has_own_label(result: Result) -> bool:
+    return result.label != label_of(result.fields)
+
+
 def _of(group: Sequence[Result]) -> SeedMean:
     first = group[0]
-    has_own_label = len(group) == 1 or first.label != label_of(first.fields)
     made = tuple(result for result in group if result.size_bytes is not None)
-    label = first.label if has_own_label else label_of(_but_seed(first))
+    label = first.label if len(group) == 1 or has_own_label(first) else label_of(_but_seed(first))
     return SeedMean(label, made, len(group) - len(made), first.parameters, first.fp32_bytes)
 
 

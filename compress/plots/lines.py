@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from compress.plots import beside, log_axis
+from compress.plots.beside import Label
 from compress.plots.figure import render
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def lines(panels: Sequence[Panel], *, x: str, y: str, file_format: str, logarith
 
 
 def _draw(panels: Sequence[Panel], x: str, y: str, logarithmic: bool, figure: Figure) -> None:
+    labels: list[Label] = []
     all_axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for axes, panel in zip(all_axes, panels, strict=True):
         if logarithmic:
@@ -52,11 +55,13 @@ def _draw(panels: Sequence[Panel], x: str, y: str, logarithmic: bool, figure: Fi
         axes.grid(visible=True)
         for (name, spots), style in zip(panel.lines.items(), STYLES, strict=False):
             _draw_line(axes, name, spots, style)
+            labels += [Label(axes, spot.label, (spot.x, spot.y), style[0], spot.error) for spot in spots]
     if logarithmic:
-        _number(all_axes[0])
+        log_axis.number(all_axes[0], "{:g}".format)
     all_axes[0].set_ylabel(y)
     handles, names = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    beside.write(figure, labels)
 
 
 def _draw_line(axes: Axes, name: str, spots: Sequence[Spot], style: tuple[str, str]) -> None:
@@ -64,14 +69,3 @@ def _draw_line(axes: Axes, name: str, spots: Sequence[Spot], style: tuple[str, s
     xs, ys = [spot.x for spot in spots], [spot.y for spot in spots]
     errors = [spot.error for spot in spots]
     axes.errorbar(xs, ys, errors, color=colour, marker=mark, markersize=5, linewidth=1, elinewidth=0.8, label=name)
-    for spot in spots:
-        place = {"xytext": (4, 4), "textcoords": "offset points"}
-        axes.annotate(spot.label, (spot.x, spot.y), fontsize=7, color=colour, **place)  # type: ignore[arg-type]
-
-
-def _number(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from compress.explore.means import Mean, SeedMean, over_seeds
+from compress.explore.means import SeedMean, only_difference, over_seeds
 from compress.explore.results import Result
+from compress.plots import beside, log_axis
+from compress.plots.beside import Label
 from compress.plots.figure import render
 
 if TYPE_CHECKING:
@@ -36,10 +38,11 @@ def tradeoff(results: Sequence[Result], title: str, file_format: str, reference:
 
 def _draw(shown: Sequence[SeedMean], title: str, reference: Reference | None, figure: Figure) -> None:
     axes = figure.add_subplot()
-    _set_logarithmic(axes)
-    _draw_nets(axes, shown)
-    for number, mean in enumerate(shown):
-        _draw_file(axes, mean, number)
+    axes.set_xscale("log")
+    field = only_difference(shown)
+    texts = [str(number) if field is None else f"{mean.results[0].fields[field]}" for number, mean in enumerate(shown)]
+    labels = [_draw_file(axes, mean, text) for mean, text in zip(shown, texts, strict=True)]
+    labels += _draw_nets(axes, shown, texts)
     front = _front(shown)
     axes.plot(*zip(*front, strict=True), color=FRONT, linewidth=0.8, drawstyle="steps-post", zorder=1)
     n_seeds = max(len(mean.results) for mean in shown)
@@ -52,24 +55,25 @@ def _draw(shown: Sequence[SeedMean], title: str, reference: Reference | None, fi
     axes.plot([], [], "o", color=FILE, label="its file")
     axes.plot([], [], color=FRONT, linewidth=0.8, label="front: no file is smaller and as good")
     if reference is not None:
-        _draw_reference(axes, reference)
-    figure.legend(loc="outside lower center", ncols=4)
+        labels += _draw_reference(axes, reference)
+    log_axis.number(axes, _short)
+    legend = figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    if field is None:
+        _draw_key(figure, shown)
+    else:
+        legend.set_title(f"beside each mark: {field}")
+    beside.write(figure, labels)
+
+
+def _draw_key(figure: Figure, shown: Sequence[SeedMean]) -> None:
+    """What the numbers beside the marks mean."""
+    from matplotlib.lines import Line2D
+
     lines = [f"{number}  {mean.label}" for number, mean in enumerate(shown)]
     if len(lines) > MAX_LISTED:
         lines = [*lines[:MAX_LISTED], f"and {len(lines) - MAX_LISTED} more"]
-    right = 1.02 if reference is None else 1.13
-    axes.annotate(
-        "\n".join(lines), (right, 1.0), xycoords="axes fraction", va="top", fontsize=7, annotation_clip=False, linespacing=1.4
-    )
-
-
-def _set_logarithmic(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda n_bytes, _: _short(n_bytes)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    nothing = Line2D([], [], linestyle="")
+    figure.legend([nothing] * len(lines), lines, loc="outside right upper", handlelength=0, handletextpad=0, fontsize=7)
 
 
 def _short(n_bytes: float) -> str:
@@ -79,45 +83,47 @@ def _short(n_bytes: float) -> str:
     return f"{n_bytes:g} B"
 
 
-def _draw_nets(axes: Axes, shown: Sequence[SeedMean]) -> None:
-    """The nets in float32, each once, though many files are made of it."""
+def _draw_nets(axes: Axes, shown: Sequence[SeedMean], texts: Sequence[str]) -> list[Label]:
+    """The nets in float32, each once, though many files are made of it: a line goes to each."""
     nets: dict[Place, list[int]] = {}
-    errors: dict[Place, Mean] = {}
     for number, mean in enumerate(shown):
         top1 = mean.fp32_top1
         if mean.fp32_bytes is not None and top1 is not None:
-            place = (float(mean.fp32_bytes), 100 * top1.value)
-            nets.setdefault(place, []).append(number)
-            errors[place] = top1
+            nets.setdefault((float(mean.fp32_bytes), 100 * top1.value), []).append(number)
+    labels = []
     for place, made in nets.items():
         for number in made:
             file = _file(shown[number])
             assert file is not None
             axes.plot(*zip(place, file, strict=True), color="#bbbbbb", linewidth=0.8, zorder=1)
-        error = 100 * errors[place].error
+        top1 = shown[made[0]].fp32_top1
+        assert top1 is not None
+        error = 100 * top1.error
         axes.errorbar(*place, error, fmt="s", color=FLOAT32, markerfacecolor="white", markersize=5, linewidth=0.8, zorder=2)
-        _label(axes, ", ".join(map(str, made)), place, FLOAT32)
+        labels.append(Label(axes, texts[made[0]] if len(made) == 1 else "", place, FLOAT32, error))
+    return labels
 
 
-def _draw_file(axes: Axes, mean: SeedMean, number: int) -> None:
+def _draw_file(axes: Axes, mean: SeedMean, text: str) -> Label:
     place, top1 = _file(mean), mean.top1
     assert place is not None and top1 is not None
-    axes.errorbar(*place, yerr=100 * top1.error, fmt="o", color=FILE, markersize=5, linewidth=0.8, zorder=3)
-    _label(axes, str(number), place, FILE)
+    error = 100 * top1.error
+    axes.errorbar(*place, yerr=error, fmt="o", color=FILE, markersize=5, linewidth=0.8, zorder=3)
+    return Label(axes, text, place, FILE, error)
 
 
-def _draw_reference(axes: Axes, reference: Reference) -> None:
+def _draw_reference(axes: Axes, reference: Reference) -> list[Label]:
     other = axes.twinx()
     other.spines["right"].set_visible(True)
     other.set_ylabel(reference.what)
-    for i, mark in enumerate(sorted(reference.marks, key=lambda each: each.size_bytes)):
+    labels = []
+    for mark in reference.marks:
         place = (float(mark.size_bytes), mark.accuracy)
         other.plot(*place, "D", color=OTHERS, markerfacecolor="white", markersize=5, zorder=2)
-        offset = (0, -12) if i % 2 else (0, 6)  # neighbours' labels above and below
-        text = {"xytext": offset, "textcoords": "offset points", "ha": "center", "fontsize": 7, "color": OTHERS}
-        other.annotate(mark.label, place, **text)  # type: ignore[arg-type]
+        labels.append(Label(other, mark.label, place, OTHERS))
     other.margins(y=0.25)
     axes.plot([], [], "D", color=OTHERS, markerfacecolor="white", markersize=5, label="of others, right axis")
+    return labels
 
 
 def _front(shown: Sequence[SeedMean]) -> list[Place]:
@@ -130,10 +136,6 @@ def _front(shown: Sequence[SeedMean]) -> list[Place]:
 
 def _file(mean: SeedMean) -> Place | None:
     return (mean.size_bytes, 100 * mean.top1.value) if mean.size_bytes is not None and mean.top1 is not None else None
-
-
-def _label(axes: Axes, text: str, place: Place, colour: str) -> None:
-    axes.annotate(text, place, xytext=(4, 3), textcoords="offset points", fontsize=7, color=colour)
 
 
 def _measured_on(shown: Sequence[SeedMean]) -> str:
