@@ -19,7 +19,7 @@ from compress import codecs
 from compress.artifact.reader import read
 from compress.codecs import gaps
 from compress.explore import cost, results, space, sweep
-from compress.explore.means import Mean, SeedMean, over_seeds
+from compress.explore.means import Mean, SeedMean, n_seeds, over_seeds
 from compress.explore.results import Result
 from compress.explore.space import Space
 from compress.layer import SharedLayer
@@ -29,6 +29,7 @@ from compress.plots.tradeoff import tradeoff
 
 FORMATS = ("png", "svg")
 ALEXNET = "AlexNet"  # the label of the point that ratios are to
+SPARSE = "train.sparse"  # the field of points that are pruned while they are trained
 
 
 def main() -> None:
@@ -86,13 +87,15 @@ class Page:
     def measured(self) -> None:
         """On what, how often, and what is missing."""
         sets = " and ".join(sorted({f"{result.test_set.partition(':')[0]} (n = {result.n:,})" for result in self.found}))
-        seeds = sorted({self.models[result.index].seed for result in self.found})
+        fewest, most = n_seeds(self.means)
+        seeds = f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
         self.text(
             f"Accuracy is top-1 of ten classes on {sets}: Imagenette's validation pictures, never ImageNet's. "
             + (
-                f"Means over seeds {', '.join(map(str, seeds))}; after ± the standard error over the seeds, all measured on "
-                f"the same pictures."
-                if len(seeds) > 1
+                f"Means over {seeds}; after ± the standard error of such a mean, the spread of the seeds pooled over all points. "
+                f"All are measured on the same pictures: on others of the same classes all would move together, by some "
+                f"{self.of_pictures():.1f} points (a standard error)."
+                if most > 1
                 else "One seed; after ± the standard error of a share of so many pictures, and of a drop its paired one."
             )
         )
@@ -101,10 +104,16 @@ class Page:
                 f"**{len(self.found)} of the {self.n_points} points of the sweep are here**; the others are not trained yet."
             )
 
+    def of_pictures(self) -> float:
+        """The standard error of a middling accuracy as a share of so many pictures, in points."""
+        shares = sorted((result.top1, result.n) for result in self.found if result.top1 is not None and result.n)
+        share, n = shares[len(shares) // 2]
+        return 100 * math.sqrt(share * (1 - share) / n)
+
     def write(self) -> None:
         (self.output / f"{self.name}.csv").write_text(results.table(self.found), encoding="utf-8")
         source, table = f"pipelines/explore-{self.name}.yaml", f"{self.name}.csv"
-        how = f"Made by `make results` from `{source}`; every figure is in [{table}]({table})."
+        how = f"Made by `make results` from `{source}`; [{table}]({table}) has every point of every seed."
         (self.output / f"{self.name}.md").write_text("\n".join([*self.lines, how, ""]), encoding="utf-8")
 
 
@@ -187,20 +196,19 @@ def deep_compression(page: Page) -> None:
         "where the paper says 240 MB; at ten it has 57,044,810, and SqueezeNet v1.0 740,554."
     )
     page.measured()
+    if ALEXNET not in means:
+        page.text("AlexNet itself is not trained yet, so there is nothing to compare with.")
+        return
     whole = means[ALEXNET].fp32_bytes
     assert whole is not None
     rows = []
     for label, bits, papers in TABLE_2:
-        mean = means.get(label)
-        if mean is None:
+        mean, net = means.get(label), means.get(label.partition(",")[0])
+        if mean is None or net is None:
             rows.append((label, bits, "not trained yet", "", "", "", papers))
             continue
-        net = means[label.partition(",")[0]]
-        size, top1, drop = (
-            (mean.size_bytes, mean.top1, drop_from(net, mean))
-            if bits != "32" or "SVD" in label or "pruned" in label
-            else bare(mean)
-        )
+        is_file = bits != "32" or "SVD" in label or "pruned" in label
+        size, top1, drop = (mean.size_bytes, mean.top1, drop_from(net, mean)) if is_file else bare(mean)
         assert size is not None
         rows.append((label, bits, f"{size:,.0f}", f"{whole / size:,.1f}", percent(top1), percent(drop) if drop else "", papers))
     page.table(("net", "bits", "bytes", "x smaller than AlexNet", "top-1, %", "drop, points", "the paper, ImageNet"), rows)
@@ -218,9 +226,14 @@ def deep_compression(page: Page) -> None:
 
 def drop_from(net: SeedMean, mean: SeedMean) -> Mean | None:
     """Of a net's top-1 to a file's: paired where the file is of that very net, else of two trainings."""
-    if net.fp32_top1 is None or mean.top1 is None or net.fp32_top1 == mean.fp32_top1:
+    if net.fp32_top1 is None or mean.top1 is None or not is_trained_apart(mean):
         return mean.drop
     return Mean(net.fp32_top1.value - mean.top1.value, math.hypot(net.fp32_top1.error, mean.top1.error))
+
+
+def is_trained_apart(mean: SeedMean) -> bool:
+    """Whether the point trains a net of its own, in another way than the point that it is compared with."""
+    return SPARSE in mean.results[0].fields
 
 
 def bare(mean: SeedMean) -> tuple[float | None, Mean | None, Mean | None]:
@@ -233,6 +246,8 @@ TABLE_2 = (  # label, bits, what the paper's table says: size, reduction, top-1
     ("AlexNet, SVD", "32", "48 MB, 5x, 56.0"),
     ("AlexNet, pruned", "32", "27 MB, 9x, 57.2"),
     ("AlexNet, Deep Compression", "8 and 5", "6.9 MB, 35x, 57.2"),
+    ("AlexNet, pruned, retrained as long as trained", "32", ""),
+    ("AlexNet, Deep Compression, retrained as long as trained", "8 and 5", ""),
     ("AlexNet, pruned in training", "32", ""),
     ("AlexNet, that and shared", "8 and 5", ""),
     ("SqueezeNet", "32", "4.8 MB, 50x, 57.5"),
@@ -287,7 +302,8 @@ def huffman(page: Page, label: str, result: Result) -> None:
     layers = [layer for layer in read(path).layers.values() if isinstance(layer, SharedLayer) and layer.codebook is not None]
     page.text(
         f"## Huffman's gain: {label}",
-        "The streams of Deep Compression, of fixed width and by Huffman's code, tables counted; then what the file has.",
+        "The streams of Deep Compression, of fixed width and by Huffman's code, tables counted; then what the file has. A layer "
+        "that keeps all its weights needs no gaps.",
     )
     sums = np.zeros((2, 2))
     rows = []
@@ -295,8 +311,8 @@ def huffman(page: Page, label: str, result: Result) -> None:
         mask = layer.indices.ravel() != 0
         codes = (layer.indices[layer.indices != 0] - 1).astype(np.uint16)
         n_codes = len(layer.codebook) if layer.codebook is not None else 0
-        streams = ((gaps.encode(mask), 16), (codes, n_codes))
-        sizes = np.array([(fixed(symbols, n), coded(symbols, n)) for symbols, n in streams])
+        streams = ((gaps.encode(mask) if not mask.all() else np.zeros(0, np.uint16), 16), (codes, n_codes))
+        sizes = np.array([(fixed(symbols, n), coded(symbols, n)) if len(symbols) else (0, 0) for symbols, n in streams])
         sums += sizes
         rows.append((layer.name, f"{100 * mask.mean():.1f}", *cells(sizes)))
     rows.append(("all", "", *cells(sums)))
@@ -311,7 +327,8 @@ def huffman(page: Page, label: str, result: Result) -> None:
 
 
 def cells(sizes: np.ndarray) -> list[str]:
-    return [cell for plain, packed in sizes for cell in (f"{plain:,.0f}", f"{packed:,.0f}", f"{100 * (1 - packed / plain):.1f}")]
+    rows = [(f"{plain:,.0f}", f"{packed:,.0f}", f"{100 * (1 - packed / plain):.1f}" if plain else "") for plain, packed in sizes]
+    return [cell for row in rows for cell in row]
 
 
 def fixed(symbols: np.ndarray, alphabet: int) -> int:
@@ -335,23 +352,25 @@ def centroids(page: Page) -> None:
     page.measured()
     panels, rows = [], []
     for steps, title in ((0, "not tuned"), (78, "tuned")):
-        spots: dict[str, list[Spot]] = {}
+        found: dict[str, dict[int, Spot]] = {init: {} for init in INITS}
         for mean in page.means:
-            fields = mean.results[0].fields
-            if fields["quantize.tune.steps"] == steps and mean.top1 is not None:
-                spots.setdefault(fields["quantize.init"], []).append(
-                    Spot(fields["quantize.bits"], 100 * mean.top1.value, 100 * mean.top1.error)
-                )
-        panels.append(Panel(title, spots))
-        for bits in sorted({spot.x for each in spots.values() for spot in each}):
-            row = {name: next((spot for spot in each if spot.x == bits), None) for name, each in spots.items()}
-            rows.append((f"{title}, {bits:.0f} bits", *(f"{spot.y:.1f}" if spot else "" for spot in row.values())))
-    page.table(("", *panels[0].lines), rows)
+            fields = mean.results[0].fields if mean.results else {}
+            if fields.get("quantize.tune.steps") == steps and mean.top1 is not None:
+                bits = fields["quantize.bits"]
+                found[fields["quantize.init"]][bits] = Spot(bits, 100 * mean.top1.value, 100 * mean.top1.error)
+        panels.append(Panel(title, {init: [spots[bits] for bits in sorted(spots)] for init, spots in found.items()}))
+        for bits in sorted({bits for spots in found.values() for bits in spots}):
+            spots = [found[init].get(bits) for init in INITS]
+            rows.append((f"{title}, {bits} bits", *(f"{spot.y:.1f} ± {spot.error:.1f}" if spot else "" for spot in spots)))
+    page.table(("", *INITS), rows)
     page.picture(
         "centroids",
         "Top-1 by bits and start of k-means",
         lambda form: lines(panels, x="bits a weight", y="top-1, %", file_format=form),
     )
+
+
+INITS = ("linear", "density", "random")
 
 
 def percent(mean: Mean | None) -> str:

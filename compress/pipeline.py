@@ -39,7 +39,8 @@ from compress.subject import subject
 from compress.teacher import teacher_of
 from compress.train import distributed
 from compress.train.distill import OnStep
-from compress.train_stage import Trained, Trainer, TrainOptions, train_net
+from compress.train_stage import Trained, Trainer, TrainOptions, train_net, trained_already
+from compress.training_folder import training_folder_of
 
 
 def run(
@@ -193,6 +194,8 @@ def _run_in(
 
     costs: Callable[[int], list[tuple[int, float]]] | None = None  # of bytes, in agreement
     arrays = _baseline(stages, folder, trainer)
+    if recipe.train is not None and "baseline" in folder.reused:
+        watcher.line(trained_already(training_folder_of(recipe, options.runs, stages.training_facts())))
     if (svd := recipe.svd) is not None:
         whole = arrays
         arrays = stage("svd", lambda on_step: stages.factorise(svd, whole, on_step))

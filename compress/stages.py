@@ -38,7 +38,7 @@ from compress.subject import subject
 from compress.teacher import teacher_of
 from compress.train.distill import OnStep
 from compress.train_stage import Trainer
-from compress.training_folder import training_key
+from compress.training_folder import training_facts
 
 STAGES = ("baseline", "prune", "share", "fixed", "tune", "encode", "quantize", "svd")  # the order numbers their crops: append
 SEEDS_PER_RUN = 1000  # recipe seeds are this far apart, so that no stage of one run sees another run's crops
@@ -84,8 +84,7 @@ class Stages:
         start = [cost.versions(), r["seed"], str(self.device), data, r["input"]]
         keys = {"baseline": key_of(start, r["model"], r["classes"], self.subject.sha256, self.subject.outputs_sha256)}
         if self.splits.training is not None:
-            trained = training_key(self.recipe, self.subject, self.splits.training, self.train_teacher)
-            keys["baseline"] = key_of(keys["baseline"], trained)
+            keys["baseline"] = key_of(keys["baseline"], key_of(self.training_facts()))
         before = keys["baseline"]
         if r["svd"] is not None:
             before = keys["svd"] = key_of(before, r["svd"])
@@ -100,6 +99,11 @@ class Stages:
             keys["quantize"] = key_of(keys["prune"], "rate", steps, r["target"], r["encode"])
             keys["tune"] = key_of(keys["quantize"], r["rate"]["tune"])
         return keys
+
+    def training_facts(self) -> dict[str, Any]:
+        """Of a recipe that trains."""
+        assert self.splits.training is not None
+        return training_facts(self.recipe, self.subject, self.splits.training, self.train_teacher)
 
     def adopt_teacher(self, arrays: Arrays) -> None:
         """The uncompressed net: what later stages are tuned towards and every stage is compared with."""

@@ -39,7 +39,7 @@ from compress.teacher import Teacher
 from compress.train.distributed import ALONE, Process
 from compress.train.loop import n_steps_of, train
 from compress.train.setting import Reporter, Setting, Tested
-from compress.training_folder import training_facts, training_folder
+from compress.training_folder import training_facts, training_folder, training_folder_of
 
 Arrays = dict[str, npt.NDArray[Any]]
 FOLDER, FINISHED = "train", "finished"  # in the run's folder; FINISHED: a checkpoint in FOLDER
@@ -85,8 +85,7 @@ def train_net(
 ) -> Trained:
     """Train a recipe's net, or take it from the run's folder where that is finished.
 
-    The folder is of what is trained, not of what is done with it after: recipes that differ in that share it.
-    Raises CompressError.
+    Raises CompressError. The folder: training_folder_of.
     """
     settings, process = recipe.train, options.process
     assert settings is not None
@@ -94,7 +93,7 @@ def train_net(
         layer_densities(settings.sparse, [name.removesuffix(".weight") for name in subject.roles.compressible])
     facts = training_facts(recipe, subject, training, teacher)
     key = key_of(facts)
-    folder = options.resume or options.runs / f"{recipe.name}-train-{key[:8]}"
+    folder = options.resume or training_folder_of(recipe, options.runs, facts)
     with contextlib.ExitStack() as held:
         if process.is_first:
             named = options.resume is not None
@@ -122,7 +121,7 @@ def _train_in(
             f"rank {process.rank}: trains something else than rank 0: all need the same recipe, images, weights and teacher"
         )
     if is_finished:
-        reporter.line(f"{folder}: trained already")
+        reporter.line(trained_already(folder))
         return Trained(finished.arrays if finished is not None else {}, folder, reused=True)
     if device.type == "cpu":
         keep_freed_memory()
@@ -164,6 +163,11 @@ def _train_in(
             _write_predictions(folder / FOLDER / PREDICTIONS, net.eval(), test, recipe, subject)
         checkpoint.save(folder / FOLDER, FINISHED, key, Checkpoint(arrays, {}))
     return Trained(arrays, folder, reused=False)
+
+
+def trained_already(folder: Path) -> str:
+    """What is told of a training that was finished before; `explore` looks for it."""
+    return f"{folder}: trained already"
 
 
 def first_net(recipe: Recipe) -> BuiltIn:

@@ -23,8 +23,9 @@ MAX_SHOWN = 120  # characters of a value in a message: a list of classes may hav
 OPERATIONAL = {"workers", "cache_gb", "checkpoint_every", "keep", "evaluate_every", "max_skipped", "compile"}
 
 
-def training_key(recipe: Recipe, subject: Subject, training: TrainingSet, teacher: Teacher | None) -> str:
-    return key_of(training_facts(recipe, subject, training, teacher))
+def training_folder_of(recipe: Recipe, runs: Path, facts: dict[str, Any]) -> Path:
+    """Of what is trained, not of what is done with it after: recipes that differ in that share it."""
+    return runs / f"{recipe.name}-train-{key_of(facts)[:8]}"
 
 
 def training_facts(recipe: Recipe, subject: Subject, training: TrainingSet, teacher: Teacher | None) -> dict[str, Any]:

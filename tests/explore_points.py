@@ -68,7 +68,7 @@ def run(
     """The results, and what was told as they came: index, and whether it was there."""
     told: list[tuple[int, bool]] = []
     setting = sweep.Sweep(folder / "sweep", processes, threads=1, device="cpu", fresh=fresh)
-    nets = [cost.net_facts(point.recipe) for point in points]
+    nets = cost.nets_of(points, folder / "space.yaml")
     found = sweep.run(points, nets, setting, lambda result, was_there: told.append((result.index, was_there)))
     return found, told
 

@@ -25,8 +25,15 @@ def test_a_real_sweep(tmp_path):
     assert facts["folder"] == str(folder) and len(list((folder / "runs").glob("tiny-train-*"))) == 1
     for name, begins in (("tradeoff.png", b"\x89PNG"), ("tradeoff.svg", b"<?xml")):
         assert (folder / name).read_bytes().startswith(begins)
+    measured = [point["measured_top1"] for point in facts["points"]]
+    assert measured[0] == measured[1] and measured[0][-1] == pytest.approx(small["fp32_top1"])
+    assert facts["front"] == [0, 1] or facts["front"] == [0]
     again = call("explore", path, "--runs", tmp_path / "runs")
     assert again.stderr.count("was done before") == 2
+    for point in (folder / "points").iterdir():  # the point again, of a run whose training is finished: it is told all the same
+        point.unlink()
+    again_run = json.loads(call("explore", path, "--runs", tmp_path / "runs", "--json").stdout)
+    assert [point["measured_top1"] for point in again_run["points"]] == measured
     assert "squeeze" not in again.stdout and "bits 4" in again.stdout and "360 digits, held out, with labels" in again.stdout
 
 
@@ -36,6 +43,16 @@ def test_the_plan_runs_nothing(tmp_path):
     assert "4 points; nothing was run" in text and "15,906" in text and "squeeze_ratio 0.25, bits 3" in text
     rows = json.loads(call("explore", path, "--runs", tmp_path / "runs", "--dry-run", "--json").stdout)
     assert rows[0]["parameters"] == 15_906 and rows[0]["macs"] == 224_640 and rows[0]["side"] == 8
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_plan_of_a_search_is_its_values_and_ends(tmp_path):
+    search = "name: a\nrecipe: digits\nsearch: {{trials: {}, fields: {{model.squeeze_ratio: {{low: 0.1, high: 1.0}}}}}}\n"
+    path = write_space(tmp_path, search.format(300))
+    text = call("explore", path, "--runs", tmp_path / "runs", "--dry-run").stdout
+    assert "squeeze_ratio 0.1" in text and "squeeze_ratio 1" in text and "the 300 points of the search" in text
+    path = write_space(tmp_path, search.format(10_001))
+    assert "10,001 points, more than 10,000 need --yes" in refused("explore", path, "--dry-run")
     assert not (tmp_path / "runs").exists()
 
 

@@ -1,4 +1,4 @@
-"""Results: the table, the front that no point beats, and files that are read again."""
+"""Results: the table, and files that are read again."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from explore_points import points_of
 
-from compress.explore import cost, results
+from compress.explore import cost, inputs, results
 
 
 def result(index, size_bytes, top1, **changes):
@@ -14,26 +14,9 @@ def result(index, size_bytes, top1, **changes):
     return results.Result(**about | {"size_bytes": size_bytes, "top1": top1} | changes)
 
 
-def test_the_front():
-    """Smaller or better than every other; of equal ones, the first."""
-    found = [
-        result(0, 300, 0.8),
-        result(1, 100, 0.5),
-        result(2, 200, 0.4),  # larger and worse than 1
-        result(3, 300, 0.7),  # as large as 0, and worse
-        result(4, 200, 0.6),
-        result(5, 400, 0.8),  # larger than 0, and no better
-        result(6, 100, 0.5),
-        result(7, 50, None),  # not measured
-        result(8, None, None, error="failed"),
-    ]
-    assert [each.index for each in results.pareto(found)] == [1, 4, 0]
-    assert results.pareto([]) == []
-
-
 def test_the_table_has_a_column_a_field(tmp_path):
     points = points_of(tmp_path)
-    net = cost.net_facts(points[0].recipe)
+    [net, *_] = cost.nets_of(points, tmp_path)
     failed = results.of_failure(points[0], net, 'a "comma", here', 3.21)
     found = [failed, result(1, 10, 0.5, fields={"prune.density": {"*": 0.5}})]
     rows = list(csv.DictReader(io.StringIO(results.table(found))))
@@ -45,12 +28,34 @@ def test_the_table_has_a_column_a_field(tmp_path):
 
 def test_a_result_is_read_again_by_its_recipe(tmp_path):
     first, second = points_of(tmp_path)[:2]
-    found = results.of_failure(first, None, "no", 1.0)
+    found = replace(results.of_failure(first, None, "no", 1.0), inputs=inputs.digest(first.recipe))
     results.write(tmp_path, found)
     assert results.read(tmp_path, first) == found and results.read(tmp_path, second) is None
     moved = replace(first, index=7, fields={"seed": 0}, label="seed 0")  # the same recipe in a space that was changed
     again = results.read(tmp_path, moved)
     assert (again.index, again.label, again.fields, again.error) == (7, "seed 0", {"seed": 0}, "no")
+
+
+def test_a_result_of_other_files_is_not_read(tmp_path, monkeypatch):
+    """Which a variable names, or that were replaced since; the same files elsewhere are the same."""
+    weights, one, two, moved = (tmp_path / name for name in ("net.pt", "one", "two", "moved"))
+    weights.write_bytes(b"one")
+    for folder, size in ((one, 5), (two, 6), (moved, 5)):
+        (folder / "cat").mkdir(parents=True)
+        (folder / "cat" / "a.png").write_bytes(b"0" * size)
+    source = f"{{data: {{tune: 'folder:$PICTURES', test: 'folder:b'}}, train: null, weights: {weights}, classes: null}}"
+    [point] = points_of(tmp_path, f"name: tiny\nrecipe: digits\npoints: [{source}]\n")
+    monkeypatch.setenv("PICTURES", str(one))
+    found = replace(results.of_failure(point, None, "no", 1.0), inputs=inputs.digest(point.recipe))
+    results.write(tmp_path, found)
+    assert results.read(tmp_path, point) == found
+    for other in (two, tmp_path / "none"):
+        monkeypatch.setenv("PICTURES", str(other))
+        assert results.read(tmp_path, point) is None
+    monkeypatch.setenv("PICTURES", str(moved))
+    assert results.read(tmp_path, point) == found
+    weights.write_bytes(b"two")
+    assert results.read(tmp_path, point) is None
 
 
 def test_a_damaged_result_is_none(tmp_path):

@@ -1,12 +1,13 @@
 """Searches, by a process that stands in for `run`: points depend on the seed alone, trainings that fall behind are stopped."""
 
+import json
 import sys
 
 import pytest
 from explore_points import stand_in, started, write_space
 
 from compress.errors import MissingDependency, SpaceError
-from compress.explore import process, results, search, space, sweep
+from compress.explore import means, process, search, space, sweep
 
 TEXT = """\
 name: tiny
@@ -96,7 +97,8 @@ def test_trainings_that_fall_behind_are_stopped(tmp_path, monkeypatch):
     assert all(len(result.measured_top1) == 3 for result in complete)
     worst = max(result.measured_top1[0] for result in stopped)
     assert worst < max(result.top1 for result in complete)
-    assert {result.index for result in results.pareto(found)} <= {result.index for result in complete}
+    best = {result.index for mean in means.front(means.over_seeds(found)) for result in mean.results}
+    assert best and best <= {result.index for result in complete}
     again, told = run(tmp_path, text=text, more="", processes=1)  # goes on as it was, with what was stopped
     assert all(told) and [result.stopped for result in again] == [result.stopped for result in found]
     pause = "0"  # trainings quicker than anyone looks, and some that are there already
@@ -128,9 +130,63 @@ def test_refusals(tmp_path, text, message):
         space.load(path)
 
 
-def test_a_trial_that_is_no_recipe_is_named(folder):
+def test_values_that_are_no_recipe_are_refused_before_anything_runs(folder):
     with pytest.raises(SpaceError, match=r"point 0 \(model.squeze_ratio=.*did you mean squeeze_ratio"):
         run(folder, text=TEXT.replace("squeeze_ratio", "squeze_ratio"))
+    with pytest.raises(SpaceError, match=r"point 0 \(model.squeeze_ratio=0.001, .*Fire module 1 has \(0, 32, 32\) filters"):
+        run(folder, text=TEXT.replace("low: 0.1, high: 1.0, log: true", "low: 0.001, high: 1.0"))
+    with pytest.raises(SpaceError, match=r"space.yaml: point 2 \(model.squeeze_ratio=0.1, input=.*needs sides of 4"):
+        run(folder, more=", input: [{size: 8, resize: 8}, {size: 2, resize: 2}]")
+    assert not started(folder) and not (folder / "sweep").exists()
+
+
+def test_a_trial_that_is_no_recipe_is_a_row_and_stops_nothing(folder):
+    """Each value is fine by itself; 5 filters, 95% of them 3x3, are a module without 1x1 filters."""
+    text = TEXT.replace("squeeze_ratio: {{low: 0.1, high: 1.0, log: true}}", "base_e: [64, 5]")
+    more = ", model.pct3x3: [0.5, 0.95], quantize.bits: [2, 3, 4]"
+    found, _ = run(folder, text=text, more=more)
+    refused = [result for result in found if result.error]
+    assert len(found) == 8 and 0 < len(refused) < 8
+    for result in refused:
+        assert result.error.startswith("model") and "each must be at least 1" in result.error and result.size_bytes is None
+    assert len(started(folder)) == len({json.dumps(result.fields) for result in found if not result.error})
+    again, _ = run(folder, text=text, more=more)
+    assert [(result.fields, result.error) for result in again] == [(result.fields, result.error) for result in found]
+
+
+def test_a_search_goes_on_with_the_same_points_by_other_processes(folder):
+    whole, _ = run(folder)
+    first = TEXT.replace("trials: 8", "trials: 5")
+    for path in (folder / "sweep").rglob("*.json"):
+        path.unlink()
+    run(folder, text=first, processes=2)
+    found, told = run(folder, processes=3)
+    assert [result.fields for result in found] == [result.fields for result in whole] and sum(told) == 5
+
+
+def test_what_another_search_has_stopped_is_trained_to_its_end(folder):
+    found, _ = run(folder)
+    path = folder / "sweep" / sweep.POINTS / f"{found[3].recipe_sha256[:16]}.json"
+    stopped = json.loads(path.read_bytes()) | {"stopped": "it fell behind", "size_bytes": None, "top1": None}
+    path.write_text(json.dumps(stopped))
+    again, told = run(folder)
+    assert again[3].stopped == "it fell behind" and all(told)
+    other, told = run(folder, text=TEXT.replace("log: true", "log: false"))
+    path.write_text(json.dumps(stopped))
+    assert not any(result.stopped for result in other)
+    both, told = run(folder, "tradeoff")  # which stops none
+    assert not any(result.stopped for result in both)
+
+
+def test_samples(tmp_path):
+    path = write_space(tmp_path, TEXT.format(objective="top1", more=", quantize.bits: [2, 3, 4]"))
+    found = space.samples(space.load(path), path)
+    assert [point.label for point in found] == [
+        "squeeze_ratio 0.1, bits 2",
+        "squeeze_ratio 1, bits 2",
+        "squeeze_ratio 0.1, bits 3",
+        "squeeze_ratio 0.1, bits 4",
+    ]
 
 
 def test_without_optuna(folder, monkeypatch):

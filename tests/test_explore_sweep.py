@@ -1,15 +1,17 @@
 """Sweeps, by a process that stands in for `run`: failures are rows, what is done stays done, one sweep at a time in a folder."""
 
+import json
 import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from explore_points import BABBLES, FAILS, FINE, KILLED, MISSES, WAITS, points_of, run, stand_in, started
 
 from compress.errors import RunFolderError
-from compress.explore import sweep
+from compress.explore import process, results, sweep
 from compress.explore.results import Result
 
 
@@ -66,13 +68,46 @@ def test_what_is_done_stays_done_and_what_failed_is_run_again(folder):
 def test_a_fresh_sweep_that_is_stopped_does_not_go_on_with_old_results(folder):
     points = points_of(folder, seeds(FINE, 7, 8))
     run(folder, points)
-    with sweep.opened(sweep.Sweep(folder / "sweep", 1, 1, fresh=True)):
+    with sweep.opened(sweep.Sweep(folder / "sweep", 1, 1, fresh=True), len(points)):
         pass
     _, told = run(folder, points)
     assert not any(was_there for _, was_there in told)
 
 
-def test_the_cores_are_divided(folder):
+def test_a_point_that_a_search_has_stopped_is_run_in_a_grid(folder):
+    points = points_of(folder, seeds(FINE))
+    [found], _ = run(folder, points)
+    results.write(folder / "sweep" / sweep.POINTS, replace(found, stopped="it fell behind", size_bytes=None, top1=None))
+    [again], told = run(folder, points)
+    assert told == [(0, False)] and not again.stopped and again.size_bytes == found.size_bytes
+
+
+def test_what_was_measured_while_it_trained_is_told_once(folder):
+    """A training that was killed takes steps again, and its log has them twice: the last ones count."""
+    [point] = points_of(folder, seeds(FINE))
+    place = process.Place(folder, 1, "cpu")
+    training = folder / "training"
+    (training / "train").mkdir(parents=True)
+    (folder / process.LOGS).mkdir()
+    assert process.measured(place, point) == []
+    for told in (f"training in {training}", f"{training}: trained already"):
+        place.log(point).write_text(f"running\n{told}\n")
+        lines = [(1, None), (2, 0.2), (3, None), (4, 0.4), (5, None), (3, None), (4, 0.41), (5, None), (6, 0.6)]
+        text = "".join(json.dumps({"step": step} | ({"test_top1": top1} if top1 else {})) + "\n" for step, top1 in lines)
+        (training / process.TRAINING_LOG).write_text(text + '{"step": 8, "test_t')
+        assert process.measured(place, point) == [0.2, 0.41, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("processes", "n_points", "expected"), [(None, 3, (3, 2)), (None, 99, (7, 1)), (2, 3, (2, 3)), (9, 9, (9, 1))]
+)
+def test_the_cores_are_divided(folder, monkeypatch, processes, n_points, expected):
+    monkeypatch.setattr(sweep, "n_cores", lambda: 7)
+    with sweep.opened(sweep.Sweep(folder / "sweep", processes), n_points) as batch:
+        assert (batch.processes, batch.place.threads) == expected
+
+
+def test_a_process_has_its_threads(folder):
     run(folder, points_of(folder))
     assert {line.split()[2] for line in started(folder)} == {"1"}
 

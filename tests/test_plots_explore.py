@@ -90,6 +90,14 @@ def test_labels_of_near_marks_cover_neither_each_other_nor_the_marks():
     assert all(inside.contains(*corner) for box in boxes for corner in box.corners())
 
 
+def test_a_single_value_on_a_logarithmic_axis():
+    """Of which matplotlib makes an axis of no width, by rounding."""
+    picture = lines(
+        [Panel("a", {"b": [Spot(100 * 1001 / 228_179_240, -1, 1)]})], x="x", y="y", file_format="png", logarithmic=True
+    )
+    assert picture.startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("low", "high", "numbers"),
     [(1, 90, ["1", "2", "5", "10", "20", "50"]), (1, 5e4, ["1", "3", "10", "30", "100"]), (1, 5e6, ["1", "10", "100", "1000"])],

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from compress.cli import options
-from compress.cores import n_cores
 
 if TYPE_CHECKING:
     from compress.explore.results import Result
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--on", "where", metavar="ray|ray://HOST:PORT", help="Run the points on a Ray cluster, or on Ray here.")
 @options.device
 @options.runs
-@click.option("--fresh", is_flag=True, help="Run every point again.")
+@click.option("--fresh", is_flag=True, help="Forget all that the sweep has trained and found, and run every point again.")
 @click.option("--yes", is_flag=True, help="More than 10,000 points are meant.")
 @options.as_json
 def explore(
@@ -47,47 +46,50 @@ def explore(
     """
     from compress.display import explore as display
     from compress.errors import TargetMissed
-    from compress.explore import cost, results, search, sweep
+    from compress.explore import cost, means, results, search, sweep
     from compress.explore import space as spaces
 
     if where is not None and where != "ray" and not where.startswith("ray://"):
         raise click.BadParameter(f"{where!r} must be ray, or ray://HOST:PORT", param_hint="--on")
     path = spaces.find(space)
     found = spaces.load(path)
-    if dry_run and found.search is not None:
-        raise click.UsageError("--dry-run: the points of a search are chosen while it runs")
     points = spaces.points(found, path, allow_many=yes)
-    nets = [cost.net_facts(point.recipe) for point in points]
+    if dry_run and found.search is not None:
+        points = spaces.samples(found, path)
+    nets = cost.nets_of(points, path)
     if dry_run:
         if as_json:
             _print_plan(points, nets)
         else:
-            display.plan(points, nets)
+            display.plan(points, nets, n_trials=found.search.trials if found.search is not None else None)
         return
     folder = runs / f"explore-{found.name}"
-    cores = n_cores()
-    n_points = found.search.trials if found.search is not None else len(points)
-    processes = processes or min(cores, n_points)
     n_done = 0
 
     def on_result(result: results.Result, was_there: bool) -> None:
         nonlocal n_done
         n_done += 1
-        click.echo(display.progress(result, was_there, n_done, n_points), err=True)
+        click.echo(display.progress(result, was_there, n_done, found.n_points), err=True)
 
     ray = "auto" if where == "ray" else where
-    setting = sweep.Sweep(folder, processes, max(1, cores // processes), device, fresh, ray)
+    setting = sweep.Sweep(folder, processes, device=device, fresh=fresh, ray=ray)
     if found.search is not None:
         rows = search.run(found, path, setting, on_result)
     else:
         rows = sweep.run(points, nets, setting, on_result)
-    front = results.pareto(rows)
+    front = {result.index for mean in means.front(means.over_seeds(rows)) for result in mean.results}
     pictures = _draw(rows, folder, found)
     if as_json:
         facts = {"folder": str(folder), "table": str(folder / sweep.TABLE), "pictures": [str(path) for path in pictures]}
-        click.echo(json.dumps(facts | {"points": [vars(row) for row in rows], "front": [row.index for row in front]}, indent=1))
+        click.echo(json.dumps(facts | {"points": [vars(row) for row in rows], "front": sorted(front)}, indent=1))
     else:
         display.results(rows, front, folder)
+    if found.search is not None and not any(row.report for row in rows):
+        click.echo(
+            "note: the points were chosen by the pictures that they are measured on, which flatters the best; data.report "
+            "may name others",
+            err=True,
+        )
     n_failed = sum(bool(row.error) for row in rows)
     n_missed = sum(bool(row.missed) for row in rows)
     if n_failed or n_missed:

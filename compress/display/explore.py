@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,8 @@ def net(facts: NetFacts) -> None:
     )
 
 
-def plan(points: Sequence[Point], nets: Sequence[NetFacts | None]) -> None:
+def plan(points: Sequence[Point], nets: Sequence[NetFacts | None], *, n_trials: int | None = None) -> None:
+    """n_trials: of a search; the points are then its samples."""
     table = _table("point", "", numbers=("parameters", "float32 bytes", "multiply-accumulates", "bytes of activations", "input"))
     for point, facts in zip(points, nets, strict=True):
         counts: tuple[str, ...] = ("", "", "", "", "")
@@ -42,7 +43,12 @@ def plan(points: Sequence[Point], nets: Sequence[NetFacts | None]) -> None:
             counts = (*(f"{n:,}" for n in numbers), f"{facts.side}")
         table.add_row(str(point.index), escape(point.label), *counts)
     console_for().print(table)
-    print_line(f"{len(points):,} points; nothing was run")
+    if n_trials is None:
+        print_line(f"{len(points):,} points; nothing was run")
+    else:
+        print_line(
+            f"each value, or end of a range; the {n_trials:,} points of the search are chosen while it runs. nothing was run"
+        )
 
 
 def progress(result: Result, was_there: bool, n_done: int, n_points: int) -> str:
@@ -55,15 +61,13 @@ def progress(result: Result, was_there: bool, n_done: int, n_points: int) -> str
     return f"{what}{result.size_bytes:,} bytes, {top1}{how}"
 
 
-def results(found: Sequence[Result], front: Sequence[Result], folder: Path) -> None:
-    table = _table(
-        "point",
-        "",
-        numbers=("parameters", "float32 bytes", "its top-1", "bytes", "x smaller", "top-1", "drop", "agreement", "n", "seconds"),
-    )
-    best = {result.index for result in front}
+def results(found: Sequence[Result], front: Set[int], folder: Path) -> None:
+    """front: the indices of the points that no other beats, seeds together."""
+    reported = sorted({name for result in found for name in result.report})
+    figures = ("parameters", "float32 bytes", "its top-1", "bytes", "x smaller", "top-1", "drop", "agreement", "n")
+    table = _table("point", "", numbers=(*figures, *reported, "seconds"))
     for result in found:
-        label = escape(result.label) + (" *" if result.index in best else "")
+        label = escape(result.label) + (" *" if result.index in front else "")
         if result.error or result.stopped:
             what = "FAILED" if result.error else "stopped"
             table.add_row(str(result.index), label, _count(result.parameters), _count(result.fp32_bytes), what)
@@ -82,11 +86,13 @@ def results(found: Sequence[Result], front: Sequence[Result], folder: Path) -> N
             drop(result.top1_drop, result.drop_interval),
             f"{result.agreement:.3f}",
             _count(result.n),
+            *(_share(result.report.get(name)) for name in reported),
             f"{result.seconds:.0f}",
         )
     console_for().print(table)
     sets = sorted({result.test_set for result in found if result.test_set})
-    print_line(f"*: no other point has fewer bytes and as good a top-1. measured on: {'; '.join(sets) or 'nothing'}")
+    print_line("*: no other point has fewer bytes and as good a top-1; seeds together")
+    print_line(f"measured on: {'; '.join(sets) or 'nothing'}")
     for result in found:
         if result.error:
             print_line(f"point {result.index} ({result.label}): {result.error}")

@@ -1,11 +1,15 @@
-"""Points that differ in their seed alone, as one: the mean of their figures, and its standard error."""
+"""Points that differ in their seed alone, as one: the mean of their figures, and its standard error.
+
+Few seeds say little of their own spread, two next to nothing: it is pooled over all points of a sweep, as in an analysis of
+variance. Where no point has two seeds, an error is that of a share of so many images.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +22,8 @@ NORMAL_95 = 1.96  # half-width of an interval of 95%, in standard errors
 
 @dataclass(frozen=True)
 class Mean:
-    """Of shares (0 to 1). error: standard error of the mean over the seeds; of a single one, that of a share of n images."""
+    """Of shares (0 to 1). error: standard error of the mean over the seeds, their spread pooled over the sweep's points; where
+    no point has two, that of a share of n images, or of a paired drop."""
 
     value: float
     error: float
@@ -26,52 +31,55 @@ class Mean:
 
 @dataclass(frozen=True)
 class SeedMean:
-    """results: of the seeds that have a file, by index; of none, the figures are None. label: without the seed."""
+    """results: of the seeds that have a file, by index; of none, the figures are None. label: without the seed. top1, drop: of
+    the files; fp32_top1: of the uncompressed nets."""
 
     label: str
     results: tuple[Result, ...]
-    n_failed: int
     parameters: int | None
     fp32_bytes: int | None
-
-    @property
-    def name(self) -> str:
-        """The indices of its points: "0, 6, 12"."""
-        return ", ".join(str(result.index) for result in self.results)
+    top1: Mean | None
+    fp32_top1: Mean | None
+    drop: Mean | None
 
     @property
     def size_bytes(self) -> float | None:
         sizes = [result.size_bytes for result in self.results if result.size_bytes is not None]
         return statistics.fmean(sizes) if sizes else None
 
-    @property
-    def top1(self) -> Mean | None:
-        """Of the files."""
-        return _mean([(result.top1, result.n) for result in self.results])
-
-    @property
-    def fp32_top1(self) -> Mean | None:
-        """Of the uncompressed nets."""
-        return _mean([(result.fp32_top1, result.n) for result in self.results])
-
-    @property
-    def drop(self) -> Mean | None:
-        """Of the uncompressed net's top-1 less the file's, each seed's from its own net."""
-        pairs = [(r.fp32_top1 - r.top1, r) for r in self.results if r.fp32_top1 is not None and r.top1 is not None]
-        if not pairs:
-            return None
-        drops = [drop for drop, _ in pairs]
-        if len(drops) > 1:
-            return _of_seeds(drops)
-        return Mean(drops[0], (pairs[0][1].drop_interval or 0.0) / NORMAL_95)
-
 
 def over_seeds(results: Iterable[Result]) -> list[SeedMean]:
-    """In order of their first points."""
-    groups: dict[str, list[Result]] = {}
+    """In order of their first points. Of a point that a search chose twice, one counts."""
+    groups: dict[str, dict[str, Result]] = {}
     for result in results:
-        groups.setdefault(json.dumps(_but_seed(result), sort_keys=True), []).append(result)
-    return [_of(group) for group in groups.values()]
+        seeds = groups.setdefault(json.dumps(_but_seed(result), sort_keys=True), {})
+        seeds.setdefault(json.dumps(result.fields.get(SEED)), result)
+    each = [list(seeds.values()) for seeds in groups.values()]
+    made = [tuple(result for result in group if result.size_bytes is not None) for group in each]
+    figures = [_means(made, figure) for figure in FIGURES]
+    return [
+        SeedMean(_label(group), of_group, group[0].parameters, group[0].fp32_bytes, *means)
+        for group, of_group, *means in zip(each, made, *figures, strict=True)
+    ]
+
+
+def n_seeds(means: Iterable[SeedMean]) -> tuple[int, int]:
+    """The fewest and the most results of a point."""
+    counts = [len(mean.results) for mean in means]
+    return min(counts), max(counts)
+
+
+def front(means: Iterable[SeedMean]) -> list[SeedMean]:
+    """Of those with a top-1: which no other beats, with fewer bytes and no lower top-1, or as many bytes and a higher one; by
+    bytes, and of equal ones the first."""
+    found: list[SeedMean] = []
+    best = -math.inf
+    for mean in sorted((mean for mean in means if mean.top1 is not None), key=_bytes_then_top1):
+        assert mean.top1 is not None
+        if mean.top1.value > best:
+            found.append(mean)
+            best = mean.top1.value
+    return found
 
 
 def only_difference(means: Sequence[SeedMean]) -> str | None:
@@ -79,37 +87,67 @@ def only_difference(means: Sequence[SeedMean]) -> str | None:
     fields = [_but_seed(mean.results[0]) for mean in means]
     names = {name for each in fields for name in each}
     differ = [name for name in names if len({json.dumps(each.get(name)) for each in fields}) > 1]
-    if len(differ) != 1 or any(has_own_label(result) for mean in means for result in mean.results):
+    if len(differ) != 1 or any(_has_own_label(result) for mean in means for result in mean.results):
         return None
     return differ[0] if all(differ[0] in each for each in fields) else None
 
 
-def has_own_label(result: Result) -> bool:
-    return result.label != label_of(result.fields)
-
-
-def _of(group: Sequence[Result]) -> SeedMean:
+def _label(group: Sequence[Result]) -> str:
     first = group[0]
-    made = tuple(result for result in group if result.size_bytes is not None)
-    label = first.label if len(group) == 1 or has_own_label(first) else label_of(_but_seed(first))
-    return SeedMean(label, made, len(group) - len(made), first.parameters, first.fp32_bytes)
+    return first.label if len(group) == 1 or _has_own_label(first) else label_of(_but_seed(first))
+
+
+def _has_own_label(result: Result) -> bool:
+    return result.label != label_of(result.fields)
 
 
 def _but_seed(result: Result) -> dict[str, Any]:
     return {name: value for name, value in result.fields.items() if name != SEED}
 
 
-def _mean(shares: Sequence[tuple[float | None, int | None]]) -> Mean | None:
-    known = [(share, n) for share, n in shares if share is not None]
-    if not known:
+def _bytes_then_top1(mean: SeedMean) -> tuple[float, float]:
+    assert mean.size_bytes is not None and mean.top1 is not None
+    return mean.size_bytes, -mean.top1.value
+
+
+# ---- Figures ----
+
+Figure = Callable[[Result], Mean | None]  # of one point; the error is that of its images
+
+
+def _share(value: float | None, n: int | None) -> Mean | None:
+    return Mean(value, math.sqrt(value * (1 - value) / n) if n else 0.0) if value is not None else None
+
+
+def _drop(result: Result) -> Mean | None:
+    """Of the uncompressed net's top-1 less the file's, each seed's from its own net."""
+    if result.fp32_top1 is None or result.top1 is None:
         return None
-    values = [share for share, _ in known]
-    mean = statistics.fmean(values)
-    if len(values) > 1:
-        return _of_seeds(values)
-    n = known[0][1]
-    return Mean(mean, math.sqrt(mean * (1 - mean) / n) if n else 0.0)
+    return Mean(result.fp32_top1 - result.top1, (result.drop_interval or 0.0) / NORMAL_95)
 
 
-def _of_seeds(values: Sequence[float]) -> Mean:
-    return Mean(statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values)))
+FIGURES: tuple[Figure, ...] = (
+    lambda result: _share(result.top1, result.n),
+    lambda result: _share(result.fp32_top1, result.n),
+    _drop,
+)
+
+
+def _means(groups: Sequence[Sequence[Result]], figure: Figure) -> list[Mean | None]:
+    """Of one figure, in each group."""
+    found = [[mean for result in group if (mean := figure(result)) is not None] for group in groups]
+    spread = _pooled([[mean.value for mean in group] for group in found])
+    return [_mean(group, spread) if group else None for group in found]
+
+
+def _mean(seeds: Sequence[Mean], spread: float | None) -> Mean:
+    value = statistics.fmean(seed.value for seed in seeds)
+    return Mean(value, spread / math.sqrt(len(seeds)) if spread is not None else seeds[0].error)
+
+
+def _pooled(groups: Sequence[Sequence[float]]) -> float | None:
+    """The standard deviation within groups; None where each is of one."""
+    freedom = sum(len(group) - 1 for group in groups if group)
+    if not freedom:
+        return None
+    return math.sqrt(sum((len(group) - 1) * statistics.variance(group) for group in groups if len(group) > 1) / freedom)

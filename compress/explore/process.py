@@ -63,10 +63,10 @@ def run_point(
     *,
     keep_open: tuple[int, ...] = (),
     started: Started = lambda process: None,
-    is_hopeless: IsHopeless = lambda point, top1: "",
+    is_hopeless: IsHopeless | None = None,
 ) -> Result:
-    """What came of a point, whatever that is. keep_open: descriptors that the process gets. started: called with it. Raises
-    OSError where the sweep's folder cannot be written."""
+    """What came of a point, whatever that is. keep_open: descriptors that the process gets. started: called with it. is_hopeless:
+    None for a training that is never stopped. Raises OSError where the sweep's folder cannot be written."""
     point, net = work
     begun = time.monotonic()
     fields = point.recipe.model_dump(mode="json", exclude_defaults=True)
@@ -83,17 +83,29 @@ def run_point(
         )
         try:
             started(process)
-            hopeless = _watch(process, point, place, is_hopeless)
+            watch = Watch(point, place, is_hopeless)
+            while not _has_ended(process):
+                if watch.look():
+                    process.terminate()
+                    process.wait()
         except BaseException:
             stop([process])
             raise
-    seconds, top1 = time.monotonic() - begun, measured(place, point)
-    if hopeless is not None:
-        return results.of_stopped(point, net, hopeless.why, seconds, top1[: hopeless.n_measured])
+    seconds = time.monotonic() - begun
+    if watch.look():
+        return watch.stopped(net, seconds)
     if process.returncode in (0, 1):
+        top1 = measured(place, point)
         with contextlib.suppress(ValueError, LookupError, TypeError):
             return results.of_run(point, net, json.loads(place.printed(point).read_bytes()), seconds, top1)
     return results.of_failure(point, net, _why(place.log(point), process.returncode), seconds)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """After some time, or at once when it ends."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(POLL_S)
+    return process.poll() is not None
 
 
 def command(recipe: Path, place: Place) -> list[str]:
@@ -106,29 +118,29 @@ def _environment(place: Place) -> dict[str, str]:
     return {**os.environ, **place.variables, **threads}
 
 
-@dataclass(frozen=True)
-class Hopeless:
-    """Of a training that was to be stopped: why, after how many measurements."""
+@dataclass(eq=False)
+class Watch:
+    """Judges every measurement of a training, in order, also of one that was quicker than we look, or that was there before: what
+    comes of a search does not depend on that."""
 
-    why: str
-    n_measured: int
+    point: Point
+    place: Place
+    is_hopeless: IsHopeless | None
+    top1: list[float] = field(default_factory=list)  # judged so far
+    why: str = ""
 
+    def look(self) -> bool:
+        """Whether the training is to be stopped, or was to be."""
+        if self.is_hopeless is not None and not self.why:
+            for share in measured(self.place, self.point)[len(self.top1) :]:
+                self.top1.append(share)
+                if why := self.is_hopeless(self.point, list(self.top1)):
+                    self.why = why
+                    break
+        return bool(self.why)
 
-def _watch(process: subprocess.Popen[bytes], point: Point, place: Place, is_hopeless: IsHopeless) -> Hopeless | None:
-    """Until a process has ended. Every measurement is judged, in order, also of a training that was quicker than we look, or
-    that was there before: what comes of a search does not depend on that."""
-    n_judged, hopeless, ended = 0, None, False
-    while not ended:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(POLL_S)
-            ended = True
-        top1 = measured(place, point)
-        while hopeless is None and n_judged < len(top1):
-            n_judged += 1
-            if why := is_hopeless(point, top1[:n_judged]):
-                hopeless = Hopeless(why, n_judged)
-                process.terminate()
-    return hopeless
+    def stopped(self, net: NetFacts | None, seconds: float) -> Result:
+        return results.of_stopped(self.point, net, self.why, seconds, self.top1)
 
 
 def stop(processes: list[subprocess.Popen[bytes]]) -> None:
@@ -143,18 +155,25 @@ def stop(processes: list[subprocess.Popen[bytes]]) -> None:
 
 
 def measured(place: Place, point: Point) -> list[float]:
-    """The top-1 (shares) of each measurement of a point's training so far, on data.test, from the training's own log."""
-    told = _TRAINING.findall(place.log(point).read_text(encoding="utf-8", errors="replace"))
+    """The top-1 (shares) of each measurement of a point's training so far, on data.test, from the training's own log. What stands
+    there of steps that a resumed training took again does not count."""
+    try:
+        told = _TRAINING.findall(place.log(point).read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return []
     if not told:
         return []
     log = (place.working or Path()) / "".join(told[-1]) / TRAINING_LOG
-    found = []
+    found: list[tuple[int, float]] = []
     with contextlib.suppress(FileNotFoundError):
         for line in log.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):  # the last line may be half written
-                if (share := json.loads(line).get("test_top1")) is not None:
-                    found.append(float(share))
-    return found
+            with contextlib.suppress(ValueError, LookupError, TypeError):  # the last line may be half written
+                facts = json.loads(line)
+                while found and found[-1][0] >= facts["step"]:
+                    found.pop()
+                if facts.get("test_top1") is not None:
+                    found.append((facts["step"], float(facts["test_top1"])))
+    return [share for _, share in found]
 
 
 def _why(log: Path, returncode: int) -> str:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from compress.atomic import write_atomically
+from compress.explore import inputs
 from compress.explore.space import Point
 from compress.models.describe import NetFacts
 
 _DIGITS = 16  # of a digest, in a file's name
 BASELINE, FINAL = "baseline", "encode"  # the ledger's stages: the uncompressed net, and the file
+REPORT = "report"  # what the names of the others begin with that measure the file
 
 
 @dataclass(frozen=True)
 class Result:
     """A point that was run. parameters, fp32_bytes, macs: of the uncompressed net, by its description; None for a net of the
     user's own. fp32_top1: of the uncompressed net; the others are of the file, on test_set. Accuracies and drops are shares;
-    drop_interval: half-width of the drop's 95% interval.
+    drop_interval: half-width of the drop's 95% interval. report: top-1 of the file on each set of data.report, by the stage that
+    measured it.
+    inputs: digest of what the recipe's paths are here (inputs.py).
 
     missed: the target that was not met, in words. error: why there is no file, and then no figure but those of the net.
     stopped: why its training was not carried to its end, in words; a search does that, and then there is no file either.
@@ -46,6 +51,8 @@ class Result:
     seconds: float = 0.0  # of the process that ran it
     run: str = ""  # its folder
     measured_top1: tuple[float, ...] = ()  # of the net while it was trained, after each measurement
+    report: dict[str, float] = field(default_factory=dict)
+    inputs: str = ""
     missed: str = ""
     stopped: str = ""
     error: str = ""
@@ -64,6 +71,7 @@ def of_run(
         seconds=round(seconds, 1),
         run=str(Path(printed["artifact"]).parent),
         measured_top1=tuple(measured_top1),
+        report={name: row["top1"] for name, row in rows.items() if name.startswith(REPORT) and row["top1"] is not None},
         missed=printed["missed"],
     )
 
@@ -88,20 +96,30 @@ def write(folder: Path, result: Result) -> None:
 
 
 def read(folder: Path, point: Point) -> Result | None:
-    """None where the point was not run, or where its file is damaged."""
+    """None where the point was not run, or with other files under the same names, or where its file is damaged."""
     try:
         facts = json.loads(_file(folder, point.recipe.digest()).read_bytes())
         result = Result(**facts | {"measured_top1": tuple(facts["measured_top1"])})
+        if result.inputs != inputs.digest(point.recipe):
+            return None
         return replace(result, index=point.index, label=point.label, fields=dict(point.fields))
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
+
+
+def forget_stopped(folder: Path) -> None:
+    """What was stopped by another search than the one that is to come. Raises OSError."""
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            if json.loads(path.read_bytes())["stopped"]:
+                path.unlink()
 
 
 def _file(folder: Path, sha256: str) -> Path:
     return folder / f"{sha256[:_DIGITS]}.json"
 
 
-COLUMNS = [field.name for field in fields(Result) if field.name not in ("label", "fields")]
+COLUMNS = [column.name for column in fields(Result) if column.name not in ("label", "fields", "inputs")]
 
 
 def table(results: Sequence[Result]) -> str:
@@ -123,14 +141,3 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)  # numbers, lists and tables
-
-
-def pareto(results: Iterable[Result]) -> list[Result]:
-    """Of the points with a top-1: those that no other beats, with fewer bytes and no lower top-1, or as many bytes and a higher
-    one; by bytes."""
-    front: list[Result] = []
-    measured = [result for result in results if result.size_bytes is not None and result.top1 is not None]
-    for result in sorted(measured, key=lambda each: (each.size_bytes, -(each.top1 or 0.0), each.index)):
-        if not front or (result.top1 or 0.0) > (front[-1].top1 or 0.0):
-            front.append(result)
-    return front

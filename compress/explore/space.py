@@ -13,7 +13,8 @@
       what: the paper, top-5 of ImageNet, %
       marks: [{label: SR .125, size_bytes: 4800000, accuracy: 80.3}]
 
-A field is named as by `--set`. What a point's recipe is refused for, it is refused for before anything runs.
+A field is named as by `--set`. What a point's recipe is refused for, it is refused for before anything runs; of a search, those
+of its `samples`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -37,9 +38,8 @@ WHAT = "a space"
 MAX_POINTS = 10_000  # unless the caller says yes
 
 Fields = dict[str, JsonValue]  # "model.squeeze_ratio" -> value
-LABEL = "label"  # may stand beside the fields of a point that is listed
+LABEL = "label"  # may stand beside the fields of one of `points`
 MAX_LABEL = 60  # characters
-LABEL = "label"  # beside the fields of one of `points`
 
 
 class Range(Section):
@@ -129,6 +129,9 @@ class Space(Section):
 
     @property
     def n_points(self) -> int:
+        """Of a search: its trials."""
+        if self.search is not None:
+            return self.search.trials
         return len(self.points) + (math.prod(len(values) for values in self.grid.values()) if self.grid else 0)
 
     def fields_of_points(self) -> Iterator[tuple[Fields, str]]:
@@ -149,10 +152,31 @@ class Point:
     recipe: Recipe
     label: str
 
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return where(self.index, self.fields)
+
+
+def where(index: int, fields: Mapping[str, Any]) -> str:
+    return f"point {index} ({', '.join(f'{name}={shown(value)}' for name, value in fields.items())})"
+
 
 def label_of(fields: Mapping[str, Any]) -> str:
-    """Of a point that has no other: the last names of the fields, and their values."""
-    return ", ".join(f"{name.rpartition('.')[2]} {_shown(value)}" for name, value in fields.items()) or "as the recipe"
+    """Of a point that has no other: the fields' values, and as much of their names as tells them apart."""
+    return ", ".join(f"{_short(name, fields)} {shown(value)}" for name, value in fields.items()) or "as the recipe"
+
+
+def _short(name: str, names: Iterable[str]) -> str:
+    """The last parts of a field's name, as few as no other ends in: steps, or prune.tune.steps beside quantize.tune.steps."""
+    parts = name.split(".")
+    others = [other.split(".") for other in names if other != name]
+    n = next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in others)), len(parts))
+    return ".".join(parts[-n:])
+
+
+def shown(value: JsonValue) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def find(space: str) -> Path:
@@ -173,7 +197,8 @@ def load(path: Path) -> Space:
 def points(space: Space, path: Path, *, allow_many: bool = False) -> list[Point]:
     """Every point with its checked recipe. path: of the space's file, for messages, and for a recipe that lies beside it.
 
-    Raises SpaceError for more than MAX_POINTS (unless allow_many) and for a point whose recipe is refused, naming it.
+    Of a search: none. Raises SpaceError for more than MAX_POINTS or as many trials (unless allow_many) and for a point whose
+    recipe is refused, naming it.
     """
     if space.n_points > MAX_POINTS and not allow_many:
         raise SpaceError(f"{path}: {space.n_points:,} points, more than {MAX_POINTS:,} need --yes")
@@ -184,10 +209,25 @@ def points(space: Space, path: Path, *, allow_many: bool = False) -> list[Point]
         point = make.point(index, fields, label)
         digest = point.recipe.digest()
         if digest in seen:
-            raise SpaceError(f"{path}: point {index} ({_listed(fields)}): is the same recipe as point {seen[digest]}")
+            raise SpaceError(f"{path}: {point.where}: is the same recipe as point {seen[digest]}")
         seen[digest] = index
         found.append(point)
     return found
+
+
+def samples(space: Space, path: Path) -> list[Point]:
+    """Of a search: a point for each value that a field may take, or each end of its range, the other fields at their first.
+
+    Raises SpaceError as `points` does: a search whose samples are recipes knows every field, and its ends.
+    """
+    assert space.search is not None
+    make = Points(space, path)
+    choices = {
+        name: [values.low, values.high] if isinstance(values, Range) else values for name, values in space.search.fields.items()
+    }
+    first = {name: values[0] for name, values in choices.items()}
+    wanted = [first, *({**first, name: value} for name, values in choices.items() for value in values[1:])]
+    return [make.point(index, fields) for index, fields in enumerate(wanted)]
 
 
 class Points:
@@ -198,7 +238,7 @@ class Points:
         self._base = _base(space, path)
 
     def point(self, index: int, fields: Fields, label: str = "") -> Point:
-        recipe = _check(self._base, fields, f"{self._path}: point {index} ({_listed(fields)})")
+        recipe = _check(self._base, fields, f"{self._path}: {where(index, fields)}")
         return Point(index, fields, recipe, label or label_of(fields))
 
 
@@ -244,11 +284,3 @@ def _put(recipe: dict[str, Any], fields: Fields) -> None:
                 target[section] = {}
             target = target[section]
         target[last] = copy.deepcopy(value)
-
-
-def _listed(fields: Fields) -> str:
-    return ", ".join(f"{name}={_shown(value)}" for name, value in fields.items())
-
-
-def _shown(value: JsonValue) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,9 +1,9 @@
 """All points of a space, each run by a process of its own, some at a time: a point that fails, or whose process dies, is a row
 with its error and stops nothing.
 
-FOLDER/points/DIGEST.json has what came of each, by its recipe. A sweep that is stopped, or whose space was changed, goes on after
-those that are done; failed ones are run again. FOLDER/runs has the runs, FOLDER/logs what each printed. One sweep at a time works
-in a folder.
+FOLDER/points/DIGEST.json has what came of each, by its recipe and the files that it names. A sweep that is stopped, or whose
+space was changed, goes on after those that are done, whatever device they ran on; failed ones are run again. FOLDER/runs has the
+runs, FOLDER/logs what each printed. One sweep at a time works in a folder.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ import queue
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from compress.atomic import write_atomically
 from compress.checkpoint import key_of
-from compress.errors import RunFolderError
+from compress.cores import n_cores
+from compress.errors import InputError, RunFolderError
+from compress.explore import inputs
 from compress.explore import results as tables
 from compress.explore.process import LOGS, RUNS, IsHopeless, Place, Work, run_point, stop
 from compress.explore.results import Result
 from compress.explore.space import Point
-from compress.folder_lock import locked
+from compress.folder_lock import empty, locked
 from compress.models.describe import NetFacts
 
 POINTS, TABLE = "points", "results.csv"
@@ -35,19 +37,16 @@ OnResult = Callable[[Result, bool], None]  # a point's result, and whether it wa
 
 @dataclass(frozen=True)
 class Sweep:
-    """folder: made if missing. processes: at a time. threads: of each. device: as of `run`. fresh: forget what is done. ray: the
-    address of a Ray cluster, where points are to be run there; "auto" for one of this machine. None: by processes of this one."""
+    """folder: made if missing. processes: at a time; None: as many as there are cores. threads: of each; None: the cores,
+    divided. device: as of `run`. fresh: forget what is done, and what was trained. ray: the address of a Ray cluster, where
+    points are to be run there; "auto" for one of this machine. None: by processes of this one."""
 
     folder: Path
-    processes: int
-    threads: int
+    processes: int | None = None
+    threads: int | None = None
     device: str = "auto"
     fresh: bool = False
     ray: str | None = None
-
-    @property
-    def place(self) -> Place:
-        return Place(self.folder, self.threads, self.device)
 
 
 def run(points: Sequence[Point], nets: Sequence[NetFacts | None], sweep: Sweep, on_result: OnResult) -> list[Result]:
@@ -55,7 +54,7 @@ def run(points: Sequence[Point], nets: Sequence[NetFacts | None], sweep: Sweep, 
 
     Raises as `opened` does; KeyboardInterrupt, after every process has ended.
     """
-    with opened(sweep) as batch:
+    with opened(sweep, len(points)) as batch:
         found = batch.run(points, nets, on_result)
         batch.write_table(found)
     return found
@@ -63,10 +62,14 @@ def run(points: Sequence[Point], nets: Sequence[NetFacts | None], sweep: Sweep, 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A sweep's folder while it is ours, for points that come in several batches."""
+    """A sweep's folder while it is ours, for points that come in several batches. processes: at a time. lock: kept open by every
+    process, so that one that outlives the sweep still holds the folder. ray: the module, connected."""
 
-    sweep: Sweep
+    folder: Path
+    place: Place
+    processes: int
     lock: IO[bytes]
+    ray: Any = None
 
     def run(
         self,
@@ -74,43 +77,59 @@ class Batch:
         nets: Sequence[NetFacts | None],
         on_result: OnResult,
         *,
-        is_hopeless: IsHopeless = lambda point, top1: "",
+        is_hopeless: IsHopeless | None = None,
     ) -> list[Result]:
-        """The results of these points, in order."""
-        folder = self.sweep.folder / POINTS
+        """The results of these points, in order. is_hopeless: without one, no training is stopped, and one that was is gone on
+        with."""
+        folder = self.folder / POINTS
         found: dict[int, Result] = {}
         waiting = []
         for point, net in zip(points, nets, strict=True):
             before = tables.read(folder, point)
-            if before is not None and not before.error:
+            if before is not None and not before.error and (is_hopeless is not None or not before.stopped):
                 found[point.index] = before
                 on_result(before, True)
             else:
                 waiting.append((point, net))
-        for result in self._results(_groups(waiting), is_hopeless):
-            found[result.index] = result
+        inputs_of = {point.index: inputs.digest(point.recipe) for point, _ in waiting}
+        for came in self._results(_groups(waiting), is_hopeless):
+            result = found[came.index] = replace(came, inputs=inputs_of[came.index])
             tables.write(folder, result)
             on_result(result, False)
         return [found[point.index] for point in points]
 
-    def _results(self, groups: list[list[Work]], is_hopeless: IsHopeless) -> Iterator[Result]:
+    def _results(self, groups: list[list[Work]], is_hopeless: IsHopeless | None) -> Iterator[Result]:
         """As they come."""
-        if self.sweep.ray is None or not groups:
-            return _Workers(self.sweep, self.lock, is_hopeless).results(groups)
-        from compress.explore import on_ray  # costs a ray
+        if self.ray is None:
+            return _Workers(self.place, self.processes, self.lock, is_hopeless).results(groups)
+        from compress.explore import on_ray
 
-        return on_ray.results(groups, self.sweep.place, self.sweep.ray, n_tasks=self.sweep.processes)
+        return on_ray.results(self.ray, groups, self.place, self.processes, is_hopeless)
 
     def write_table(self, results: Sequence[Result]) -> None:
-        write_atomically(self.sweep.folder / TABLE, tables.table(results).encode())
+        write_atomically(self.folder / TABLE, tables.table(results).encode())
 
 
 @contextlib.contextmanager
-def opened(sweep: Sweep) -> Iterator[Batch]:
-    """Raises RunFolderError for a folder that cannot be used, or that another sweep is at work in."""
-    with locked(sweep.folder, "sweep") as lock:
+def opened(sweep: Sweep, n_points: int) -> Iterator[Batch]:
+    """n_points: how many can be at work at a time, at most.
+
+    Raises RunFolderError for a folder that cannot be used, or that another sweep is at work in; of a Ray cluster,
+    MissingDependency and InputError.
+    """
+    with locked(sweep.folder, "sweep") as lock, contextlib.ExitStack() as held:
+        ray, total, most = None, n_cores(), n_cores()
+        if sweep.ray is not None:
+            from compress.explore import on_ray  # costs a ray
+
+            ray = held.enter_context(on_ray.connected(sweep.ray))
+            total, most = on_ray.cores(ray)
+        processes = sweep.processes or max(1, min(total, n_points))
+        threads = sweep.threads or max(1, min(total // processes, most))
+        if ray is not None and threads > most:
+            raise InputError(f"--on {sweep.ray}: {threads} cores for a point, and no machine there has more than {most}")
         _make_folders(sweep.folder, fresh=sweep.fresh)
-        yield Batch(sweep, lock)
+        yield Batch(sweep.folder, Place(sweep.folder, threads, sweep.device), processes, lock, ray)
 
 
 def _groups(waiting: Sequence[Work]) -> list[list[Work]]:
@@ -125,12 +144,12 @@ def _groups(waiting: Sequence[Work]) -> list[list[Work]]:
 
 @dataclass(eq=False)
 class _Workers:
-    """Threads that start a process a point and wait for it. lock: kept open by every process, so that one that outlives the
-    sweep still holds the folder."""
+    """Threads that start a process a point and wait for it."""
 
-    sweep: Sweep
+    place: Place
+    processes: int
     lock: IO[bytes]
-    is_hopeless: IsHopeless
+    is_hopeless: IsHopeless | None
     stopped: threading.Event = field(default_factory=threading.Event)
     running: set[subprocess.Popen[bytes]] = field(default_factory=set)
 
@@ -140,7 +159,7 @@ class _Workers:
         for group in groups:
             tasks.put(group)
         done: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
-        threads = [threading.Thread(target=self._work, args=(tasks, done), daemon=True) for _ in range(self.sweep.processes)]
+        threads = [threading.Thread(target=self._work, args=(tasks, done), daemon=True) for _ in range(self.processes)]
         for thread in threads:
             thread.start()
         try:
@@ -173,14 +192,15 @@ class _Workers:
             if self.stopped.is_set():
                 process.terminate()
 
-        return run_point(work, self.sweep.place, keep_open=(self.lock.fileno(),), started=started, is_hopeless=self.is_hopeless)
+        return run_point(work, self.place, keep_open=(self.lock.fileno(),), started=started, is_hopeless=self.is_hopeless)
 
 
 def _make_folders(folder: Path, *, fresh: bool) -> None:
-    """fresh: forget all results at once, so that a sweep which is then stopped does not go on with old ones."""
+    """fresh: forget all at once, so that a sweep which is then stopped does not go on with old results, and no point is taken as
+    finished."""
     try:
-        for path in (folder / POINTS).glob("*.json") if fresh else ():
-            path.unlink()
+        if fresh:
+            empty(folder)
         for name in (POINTS, RUNS, LOGS):
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from compress.explore.means import SeedMean, only_difference, over_seeds
+from compress.explore.means import SeedMean, front, n_seeds, only_difference, over_seeds
 from compress.explore.results import Result
+from compress.explore.space import shown as shown_value
 from compress.plots import beside, log_axis
 from compress.plots.beside import Label
 from compress.plots.figure import render
@@ -40,14 +41,15 @@ def _draw(shown: Sequence[SeedMean], title: str, reference: Reference | None, fi
     axes = figure.add_subplot()
     axes.set_xscale("log")
     field = only_difference(shown)
-    texts = [str(number) if field is None else f"{mean.results[0].fields[field]}" for number, mean in enumerate(shown)]
+    texts = [str(number) if field is None else shown_value(mean.results[0].fields[field]) for number, mean in enumerate(shown)]
     labels = [_draw_file(axes, mean, text) for mean, text in zip(shown, texts, strict=True)]
     labels += _draw_nets(axes, shown, texts)
-    front = _front(shown)
-    axes.plot(*zip(*front, strict=True), color=FRONT, linewidth=0.8, drawstyle="steps-post", zorder=1)
-    n_seeds = max(len(mean.results) for mean in shown)
+    best = [_file(mean) or (0.0, 0.0) for mean in front(shown)]
+    axes.plot(*zip(*best, strict=True), color=FRONT, linewidth=0.8, drawstyle="steps-post", zorder=1)
+    fewest, most = n_seeds(shown)
+    seeds = "" if most == 1 else f" over {most} seeds" if fewest == most else f" over {fewest} to {most} seeds"
     axes.set_xlabel("bytes, logarithmic")
-    axes.set_ylabel(f"top-1, %, with its standard error{f' over {n_seeds} seeds' if n_seeds > 1 else ''}")
+    axes.set_ylabel(f"top-1, %, with its standard error{seeds}")
     axes.set_title(f"{title}: {_measured_on(shown)}", wrap=True)
     axes.grid(visible=True)
     axes.margins(x=0.1)
@@ -124,14 +126,6 @@ def _draw_reference(axes: Axes, reference: Reference) -> list[Label]:
     other.margins(y=0.25)
     axes.plot([], [], "D", color=OTHERS, markerfacecolor="white", markersize=5, label="of others, right axis")
     return labels
-
-
-def _front(shown: Sequence[SeedMean]) -> list[Place]:
-    front: list[Place] = []
-    for place in sorted((place for mean in shown if (place := _file(mean)) is not None), key=lambda each: (each[0], -each[1])):
-        if not front or place[1] > front[-1][1]:
-            front.append(place)
-    return front
 
 
 def _file(mean: SeedMean) -> Place | None:

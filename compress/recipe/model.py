@@ -66,7 +66,7 @@ class SqueezeNetSpec(Section):
         """(squeeze1x1, expand1x1, expand3x3) filters of Fire module i, counted from 0."""
         e = self.base_e + self.incr_e * (i // self.freq)
         e3x3 = round(e * self.pct3x3)
-        return max(1, round(self.squeeze_ratio * e)), e - e3x3, e3x3
+        return round(self.squeeze_ratio * e), e - e3x3, e3x3
 
     @property
     def smallest_side(self) -> int:
