@@ -1,5 +1,6 @@
 """Figures of README.md that come from the published files and their ledger are recomputed from these; every table is known."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -19,6 +20,7 @@ RECOMPUTED = {
     "file | bytes | set | n",
     "training | top-1 | file | top-1 of it, drop",
     "sent | bytes a device | bytes for all",
+    "net | bytes | x smaller than AlexNet | top-1",
 }
 MEASURED_BY_SCRIPTS = {
     "what | measured | by",
@@ -180,3 +182,27 @@ def test_the_ratios_of_the_text():
     first, second = (str(round(ALEXNET_BYTES / sizes[name])) for name in ("deep", "deep-imagenet"))
     assert f"{first} and {second} times smaller than AlexNet" in README.replace("\n", " ")
     assert f"{sizes['deep']:,} bytes, {500_000 - sizes['deep']:,} under the target" in README
+
+
+# Rows of the table of ten classes: the label of the point, and whether the row is of its uncompressed net.
+OF_TEN_CLASSES = (
+    ("AlexNet", True),
+    ("AlexNet, Deep Compression", False),
+    ("AlexNet, Deep Compression, retrained as long as trained", False),
+    ("SqueezeNet", True),
+    ("SqueezeNet, 6 bits", False),
+    ("SqueezeNet, pruned in training, 6 bits", False),
+)
+
+
+def test_the_nets_of_ten_classes_are_those_of_their_page():
+    with (ROOT / "docs" / "results" / "deep-compression.csv").open(newline="") as file:
+        points = {row["label"]: row for row in csv.DictReader(file)}
+    whole = int(points["AlexNet"]["fp32_bytes"])
+    rows = table("net | bytes | x smaller than AlexNet | top-1")
+    for (_, size, ratio, top1), (label, is_bare) in zip(rows, OF_TEN_CLASSES, strict=True):
+        n_bytes = int(points[label]["fp32_bytes" if is_bare else "size_bytes"])
+        assert int(plain(size)) == n_bytes, label
+        exact = whole / n_bytes
+        assert plain(ratio) == f"{exact:.{1 if 2 < exact < 50 else 0}f}", label
+        assert top1 == f"{100 * float(points[label]['fp32_top1' if is_bare else 'top1']):.1f}", label

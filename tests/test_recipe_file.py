@@ -119,6 +119,7 @@ BITS = "must be a whole number from 1 to 16, or a table of layer patterns to suc
         ("name: tiny", "name: tiny\nmodel: {pool_after: [0, x]}", ":2: model.pool_after.1: must be a valid integer, got 'x'"),
         ("name: tiny", "name: tiny\nmodel: {dropout: 1.0}", ":2: model.dropout: must be less than 1, got 1.0"),
         ("name: tiny", "name: tiny\nmodel: {pct3x3: 0.001}", ":2: model: Fire module 1 has (16, 128, 0) filters"),
+        ("name: tiny", "name: tiny\nmodel: {squeeze_ratio: 0.001}", ":2: model: Fire module 1 has (0, 64, 64) filters"),
         # fields that do not go together
         ("name: tiny", "name: tiny\nweights: scratch", ": recipe: `weights: scratch` needs a `train` section"),
         ("name: tiny", "name: tiny\ntrain: {epochs: 1}", ": recipe: train needs weights: scratch, or the weights to start from"),
