@@ -17,7 +17,8 @@ Every row is measured on what the container's reader gives back for that stage, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import statistics
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -41,6 +42,8 @@ from compress.train import distributed
 from compress.train.distill import OnStep
 from compress.train_stage import Trained, Trainer, TrainOptions, train_net, trained_already
 from compress.training_folder import training_folder_of
+
+N_LAST, LEAST_RISE = 5, 0.01  # of a tuning: steps at its end, and nats of its loss that are more than chance
 
 
 def run(
@@ -185,8 +188,16 @@ def _run_in(
     keys = stages.stage_keys()
 
     def stage(name: str, make: Callable[[OnStep], Arrays]) -> Arrays:
-        on_step = StageReporter(watcher, name).step
-        return folder.stage(name, keys[name], lambda: stages.measured(name, lambda: make(on_step)))
+        losses: list[float] = []
+
+        def on_step(step: int, steps: int, loss: float) -> None:
+            losses.append(loss)
+            watcher.step(name, step, steps, loss)
+
+        arrays = folder.stage(name, keys[name], lambda: stages.measured(name, lambda: make(on_step)))
+        if note := rose(losses):
+            watcher.line(f"note: {name}: {note}; a lower learning_rate would do less harm")
+        return arrays
 
     def trainer(*inputs: Any) -> Arrays:
         anew = replace(options, fresh=next(forget, False))
@@ -226,6 +237,16 @@ def _run_in(
             )
             missed += "".join(f"\n  {n_bytes:,} bytes: agreement {agreement:.3f}" for n_bytes, agreement in costs(limit - margin))
     return RunResult(folder.path, path, tuple(folder.rows), tuple(folder.reused), margin, missed)
+
+
+def rose(losses: Sequence[float]) -> str:
+    """Of a tuning's steps, in words; empty where its loss did not rise. One that diverges need not become infinite.
+
+    The first loss is of the net as it was; after one step it may be that of another."""
+    if len(losses) <= N_LAST:
+        return ""
+    first, last = losses[0], statistics.fmean(losses[-N_LAST:])
+    return f"its loss rose from {first:.3g} to {last:.3g}" if last > 2 * first + LEAST_RISE else ""
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:

@@ -435,3 +435,17 @@ def test_a_checkpoint_gives_back_the_stage(short):
     loaded = checkpoint.load(short.folder / "stages", "baseline", given.stage_keys()["baseline"])
     assert list(loaded.arrays) == list(given.net.state_dict())
     assert stage_arrays.sha256(loaded.arrays) == short.rows[0].teacher_sha256
+
+
+@pytest.mark.parametrize(("learning_rate", "is_told"), [("0.3", True), ("0.00001", False)])
+def test_a_tuning_whose_loss_rises_is_told(tmp_path, learning_rate, is_told):
+    tune = f"quantize.tune={{steps: 12, learning_rate: {learning_rate}, bias_learning_rate: 0.00001}}"
+    overrides = ("train.epochs=2", "prune=null", "target=null", "quantize.assignment=fixed", tune)
+    heard, again = Heard(), Heard()
+    compress.run("digits", overrides=overrides, runs=tmp_path, device="cpu", watcher=heard)
+    notes = [line for line in heard.lines if line.startswith("note: tune: its loss rose from ")]
+    assert bool(notes) == is_told and all("a lower learning_rate would do less harm" in note for note in notes)
+    compress.run(
+        "digits", overrides=overrides, runs=tmp_path, device="cpu", watcher=again
+    )  # what is taken as finished has no losses
+    assert not [line for line in again.lines if line.startswith("note:")]
