@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from compress.explore.space import Reference
 
-WIDTH, HEIGHT = 8.4, 4.8  # inches
+WIDTH, KEY, HEIGHT = 8.4, 2.2, 4.8  # inches; KEY: what numbers beside the marks need more
 # Of Okabe and Ito's palette, told apart by the colour-blind; the marks have other shapes too, for print.
 FLOAT32, FILE, FRONT, OTHERS = "#d55e00", "#0072b2", "#000000", "#555555"
 MAX_LISTED = 24  # points whose labels have room
@@ -34,7 +34,8 @@ Place = tuple[float, float]  # bytes, top-1 in percent
 def tradeoff(results: Sequence[Result], title: str, file_format: str, reference: Reference | None = None) -> bytes:
     """A PNG or SVG. Points without a top-1 are left out; at least one has one. Raises MissingDependency without matplotlib."""
     shown = [mean for mean in over_seeds(results) if _file(mean) is not None]
-    return render(partial(_draw, shown, title, reference), width=WIDTH, height=HEIGHT, file_format=file_format)
+    width = WIDTH if only_difference(shown) is not None else WIDTH + KEY
+    return render(partial(_draw, shown, title, reference), width=width, height=HEIGHT, file_format=file_format)
 
 
 def _draw(shown: Sequence[SeedMean], title: str, reference: Reference | None, figure: Figure) -> None:
